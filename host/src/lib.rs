@@ -1,1 +1,19 @@
-//! weir
+//! weir: a WebAssembly plugin host for streaming pipelines into Delta Lake.
+//!
+//! The host owns ingestion, event time, checkpoints and exactly-once commits;
+//! sandboxed components own parsing, aggregation and rules. `ARCHITECTURE.md`
+//! has the map of the rooms and the rules between them.
+
+pub mod checkpoint;
+pub mod cli;
+pub mod config;
+pub mod env;
+mod error;
+pub mod model;
+pub mod pipeline;
+pub mod plugin;
+pub mod protocol;
+pub mod sink;
+pub mod source;
+
+pub use error::{Error, ErrorKind, Result};

@@ -1,0 +1,1 @@
+//! Durable records of the epoch protocol.

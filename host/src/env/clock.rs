@@ -1,0 +1,51 @@
+//! The time, as a value that can be held.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+/// A source of time.
+pub trait Clock: Send + Sync {
+    /// Microseconds since 1970-01-01T00:00:00Z. May jump, also backwards.
+    fn now_us(&self) -> i64;
+
+    /// A point in time for measuring durations; never goes back.
+    fn monotonic(&self) -> Instant {
+        Instant::now()
+    }
+}
+
+/// The clock of the system.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now_us(&self) -> i64 {
+        let us = |duration: std::time::Duration| i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
+        match SystemTime::now().duration_since(UNIX_EPOCH) {
+            Ok(since) => us(since),
+            Err(before) => -us(before.duration()),
+        }
+    }
+}
+
+/// A clock that stands still until it is set.
+#[derive(Debug, Default)]
+pub struct ManualClock(AtomicI64);
+
+impl ManualClock {
+    /// A clock that stands at this time.
+    pub fn at(now_us: i64) -> Self {
+        Self(AtomicI64::new(now_us))
+    }
+
+    /// Set the time.
+    pub fn set(&self, now_us: i64) {
+        self.0.store(now_us, Ordering::SeqCst);
+    }
+}
+
+impl Clock for ManualClock {
+    fn now_us(&self) -> i64 {
+        self.0.load(Ordering::SeqCst)
+    }
+}

@@ -1,0 +1,72 @@
+//! The only place with ambient time, randomness, environment and threads.
+//!
+//! Everything else receives an [`Env`], so that a test can hold the clock, name
+//! the attempts and put faults into any store.
+
+mod clock;
+mod location;
+mod storage;
+mod threads;
+
+use std::sync::Arc;
+
+pub use clock::{Clock, ManualClock, SystemClock};
+pub use location::Location;
+pub use storage::{OpenStore, PutIfAbsent, Storage, SystemStores};
+pub use threads::{Worker, available_cores, blocking, worker};
+
+use crate::model::AttemptId;
+
+/// What a pipeline takes from the world around it.
+#[derive(Clone)]
+pub struct Env {
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// The way to object stores.
+    pub stores: Arc<dyn OpenStore>,
+}
+
+impl Env {
+    /// The world as it is.
+    pub fn system() -> Self {
+        Self { clock: Arc::new(SystemClock), stores: Arc::new(SystemStores::default()) }
+    }
+
+    /// A name for an attempt that no other host or run ever uses.
+    pub fn new_attempt(&self) -> AttemptId {
+        AttemptId::new(uuid::Uuid::new_v4().simple().to_string())
+    }
+
+    /// A unique name, for example of a pipeline.
+    pub fn new_id(&self) -> String {
+        uuid::Uuid::new_v4().to_string()
+    }
+
+    /// The storage at a location.
+    ///
+    /// # Errors
+    /// Config if the location cannot be understood, Unavailable if a local
+    /// folder cannot be made.
+    pub fn storage(&self, location: &Location) -> crate::Result<Storage> {
+        Storage::open(location, self.stores.as_ref())
+    }
+}
+
+/// The value of an environment variable, if it is set and is text.
+pub fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// The folder for files that can be made again, for example compiled plugins.
+///
+/// `WEIR_CACHE_DIR`, else `weir` in the user's cache folder (XDG Base Directory
+/// Specification), else in the system's folder for temporary files.
+pub fn cache_dir() -> std::path::PathBuf {
+    if let Some(dir) = std::env::var_os("WEIR_CACHE_DIR") {
+        return dir.into();
+    }
+    let user = std::env::var_os("XDG_CACHE_HOME")
+        .map(std::path::PathBuf::from)
+        .or_else(|| std::env::var_os("HOME").map(|home| std::path::Path::new(&home).join(".cache")));
+    user.unwrap_or_else(std::env::temp_dir).join("weir")
+}

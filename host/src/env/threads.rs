@@ -1,0 +1,45 @@
+//! Threads for work that would hold up the async threads.
+
+use std::thread::JoinHandle;
+
+use crate::{Error, Result};
+
+/// How many cores this process may use.
+pub fn available_cores() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+/// Run short blocking work, such as a file operation, off the async threads.
+///
+/// # Errors
+/// Bug if the work panics; what the work returns otherwise.
+pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(|panic| Error::bug("work panicked").because(panic))?
+}
+
+/// A thread of its own for long work.
+#[derive(Debug)]
+#[must_use = "a worker that is not joined hides its failure"]
+pub struct Worker<T>(JoinHandle<T>);
+
+/// Start a thread for long work, such as running plugins.
+///
+/// # Errors
+/// Unavailable if the system has no thread to give.
+pub fn worker<T: Send + 'static>(name: &str, work: impl FnOnce() -> T + Send + 'static) -> Result<Worker<T>> {
+    let thread = std::thread::Builder::new().name(name.to_owned()).spawn(work);
+    let thread =
+        thread.map_err(|error| Error::unavailable(format!("cannot start the thread {name}")).because(error))?;
+    Ok(Worker(thread))
+}
+
+impl<T> Worker<T> {
+    /// Wait for the end of the thread. Blocks.
+    ///
+    /// # Errors
+    /// Bug if the thread panicked.
+    pub fn join(self) -> Result<T> {
+        let name = self.0.thread().name().unwrap_or("unnamed").to_owned();
+        self.0.join().map_err(|_| Error::bug(format!("the thread {name} panicked")))
+    }
+}

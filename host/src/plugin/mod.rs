@@ -1,0 +1,1 @@
+//! Plugins: components in a sandbox.

@@ -1,0 +1,3 @@
+//! Sinks: where rows go.
+
+pub mod delta;

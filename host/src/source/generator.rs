@@ -1,0 +1,1 @@
+//! A seeded stream of readings, for demonstrations and benchmarks.

@@ -1,0 +1,174 @@
+//! Sources: where messages come from.
+//!
+//! A source plans ranges and reads them as chunks. It knows positions, not
+//! epochs' fate: the pipeline tells it at the start which ranges are prepared
+//! (`restore`), and from then on every planned range counts as taken. A source
+//! never judges what a message means, and never waits for a sink except through
+//! the bounded queue that it fills.
+//!
+//! Invariants:
+//! - reading the same range again gives the same messages in the same order, or
+//!   fails, or says message by message what can no longer be read;
+//! - a chunk is never larger than its bound, except for a single message;
+//! - nothing is dropped: what cannot become a message is an [`Unreadable`].
+
+pub mod files;
+pub mod generator;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio::sync::mpsc;
+
+use crate::Result;
+use crate::model::{Epoch, SourceRange};
+
+/// Messages that travel together.
+#[derive(Debug)]
+pub struct Chunk {
+    /// The bodies, one behind the other.
+    pub payload: Bytes,
+    /// Message i is `payload[offsets[i]..offsets[i + 1]]`; one more than there
+    /// are messages, starts at 0.
+    pub offsets: Vec<i32>,
+    /// The message fields that the reader asked for, in that order; one row for
+    /// each message.
+    pub fields: RecordBatch,
+    /// Where the messages came from.
+    pub places: Vec<Place>,
+    /// What could not become a message.
+    pub unreadable: Vec<Unreadable>,
+}
+
+impl Chunk {
+    /// The number of messages.
+    pub fn messages(&self) -> usize {
+        self.offsets.len().saturating_sub(1)
+    }
+
+    /// Where a message came from: the name of its place, and the position of its
+    /// first byte (files) or its offset (partitions) there.
+    pub fn place_of(&self, message: usize) -> (&str, u64) {
+        let index = self.places.partition_point(|place| place.first_message <= message).saturating_sub(1);
+        let Some(place) = self.places.get(index) else { return ("", 0) };
+        let within = message.saturating_sub(place.first_message);
+        let position = match &place.positions {
+            Positions::Bytes { first } => {
+                let at = |index: usize| u64::try_from(self.offsets.get(index).copied().unwrap_or(0)).unwrap_or(0);
+                first + at(message) - at(place.first_message)
+            }
+            Positions::Each(positions) => positions.get(within).copied().unwrap_or(0),
+        };
+        (&place.name, position)
+    }
+}
+
+/// A run of messages of a chunk that came from one file or partition.
+#[derive(Debug, Clone)]
+pub struct Place {
+    /// The first message of the run.
+    pub first_message: usize,
+    /// The path of the file, or the name of the partition.
+    pub name: std::sync::Arc<str>,
+    /// Where the messages lie in it.
+    pub positions: Positions,
+}
+
+/// Where the messages of a run lie in their file or partition.
+#[derive(Debug, Clone)]
+pub enum Positions {
+    /// Back to back in a file, from the byte `first` on.
+    Bytes {
+        /// The position of the first byte of the run.
+        first: u64,
+    },
+    /// One position a message: its offset, or the byte that it starts at.
+    Each(Vec<u64>),
+}
+
+/// Input that cannot become a message; it goes to the dead letters.
+#[derive(Debug, Clone)]
+pub struct Unreadable {
+    /// The path of the file, or the name of the partition.
+    pub place: String,
+    /// The position of its first byte (files) or its offset (partitions).
+    pub position: u64,
+    /// Why, for people.
+    pub reason: String,
+    /// The bytes, as far as they could be had.
+    pub raw: Bytes,
+}
+
+/// Bounds on what one epoch takes from its source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EpochBounds {
+    /// At most so many files; hard.
+    pub max_files: usize,
+    /// About so many bytes; soft, at least one file or message goes through.
+    pub max_bytes: u64,
+    /// At most so many events.
+    pub max_events: u64,
+}
+
+/// Bounds on chunks and messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ChunkBounds {
+    /// A chunk is closed when it holds so many bytes.
+    pub chunk_bytes: usize,
+    /// A longer message is unreadable.
+    pub max_message_bytes: usize,
+}
+
+/// Where a source delivers chunks; bounded, so that a slow pipeline slows it.
+pub type ChunkSender = mpsc::Sender<Chunk>;
+
+/// Where messages come from.
+#[async_trait]
+pub trait Source: Send + Sync {
+    /// What it is, for people and progress records.
+    fn description(&self) -> String;
+
+    /// All message fields that it can deliver, in the types of the plugin
+    /// contract.
+    fn message_fields(&self) -> SchemaRef;
+
+    /// Take over the prepared past: state segments, oldest first, and behind
+    /// them the ranges of prepared epochs that no segment holds yet. Forgets
+    /// what was planned.
+    ///
+    /// # Errors
+    /// Corrupt if a segment or range is not of this source.
+    fn restore(&mut self, segments: &[Bytes], ranges: &[(Epoch, SourceRange)]) -> Result<()>;
+
+    /// A state segment for these ranges, and how many entries it has; none if
+    /// the latest range says everything about the position.
+    ///
+    /// # Errors
+    /// Bug if a range is not of this source.
+    fn segment(&self, ranges: &[(Epoch, SourceRange)]) -> Result<Option<(Bytes, u64)>>;
+
+    /// Fix the end of a bounded run at what is there now; `plan` gives nothing
+    /// beyond it.
+    ///
+    /// # Errors
+    /// Unavailable if the source cannot be asked.
+    async fn seal(&mut self) -> Result<()>;
+
+    /// The next range behind everything planned so far, or none if there is
+    /// nothing now.
+    ///
+    /// # Errors
+    /// Unavailable if the source cannot be asked, Data if messages have expired.
+    async fn plan(&mut self, bounds: EpochBounds) -> Result<Option<SourceRange>>;
+
+    /// Wait until `plan` may have something; may return early. Cancel-safe.
+    async fn changed(&mut self);
+
+    /// Read a planned range and deliver it in order, with the message fields
+    /// named. Stops early, without an error, when the receiver is gone.
+    ///
+    /// # Errors
+    /// Unavailable if the source fails.
+    async fn read(&self, range: &SourceRange, fields: &[String], out: ChunkSender) -> Result<()>;
+}
