@@ -1,5 +1,7 @@
 //! The time, as a value that can be held.
 
+#![expect(clippy::disallowed_methods, reason = "this is where ambient time comes in")]
+
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -7,11 +9,6 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 pub trait Clock: Send + Sync {
     /// Microseconds since 1970-01-01T00:00:00Z. May jump, also backwards.
     fn now_us(&self) -> i64;
-
-    /// A point in time for measuring durations; never goes back.
-    fn monotonic(&self) -> Instant {
-        Instant::now()
-    }
 }
 
 /// The clock of the system.
@@ -47,5 +44,21 @@ impl ManualClock {
 impl Clock for ManualClock {
     fn now_us(&self) -> i64 {
         self.0.load(Ordering::SeqCst)
+    }
+}
+
+/// Measures how long something takes.
+#[derive(Debug, Clone, Copy)]
+pub struct Stopwatch(Instant);
+
+impl Stopwatch {
+    /// Start measuring.
+    pub fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    /// The time since the start.
+    pub fn elapsed(&self) -> std::time::Duration {
+        self.0.elapsed()
     }
 }

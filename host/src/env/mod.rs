@@ -10,7 +10,7 @@ mod threads;
 
 use std::sync::Arc;
 
-pub use clock::{Clock, ManualClock, SystemClock};
+pub use clock::{Clock, ManualClock, Stopwatch, SystemClock};
 pub use location::Location;
 pub use storage::{OpenStore, PutIfAbsent, Storage, SystemStores};
 pub use threads::{Worker, available_cores, blocking, worker};

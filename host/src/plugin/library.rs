@@ -1,0 +1,328 @@
+//! From a reference to a checked component: bytes, digest, imports, roles.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use wasmtime::component::types::ComponentItem;
+use wasmtime::component::{Component, HasSelf, InstancePre, Linker};
+
+use super::bindings::EveryRole;
+use super::cache::Cache;
+use super::sandbox::{Limits, Sandbox, State};
+use super::{Engine, bindings};
+use crate::model::{Digest, PluginIdentity};
+use crate::{Error, Result};
+
+/// A component larger than this is refused before it is compiled.
+const MAX_COMPONENT_BYTES: u64 = 64 * 1024 * 1024;
+
+/// The interfaces that a component may import.
+const OFFERED: &[&str] = &["weir:plugin/host@0.1.0", "weir:plugin/columns@0.1.0", "weir:plugin/messages@0.1.0"];
+
+/// The components that come with weir.
+const BUILTIN: &[(&str, &[u8])] = &[
+    ("identity", include_bytes!("../../../plugins/bundled/identity.wasm")),
+    ("json", include_bytes!("../../../plugins/bundled/json.wasm")),
+];
+
+/// The names of the components that come with weir.
+pub fn builtin_names() -> impl Iterator<Item = &'static str> {
+    BUILTIN.iter().map(|(name, _)| *name)
+}
+
+/// Where a component comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ComponentSource {
+    /// It comes with weir.
+    Builtin(String),
+    /// A file on the local disk: a component, or a core module that holds one.
+    File(PathBuf),
+    /// Bytes, named for messages.
+    Bytes(String, Vec<u8>),
+}
+
+/// What a plugin can do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Turns messages into rows.
+    Parser,
+    /// Derives a schema from a sample.
+    Inference,
+    /// Turns rows into rows.
+    Transform,
+    /// Folds rows into groups.
+    Aggregator,
+    /// Raises alerts.
+    Rule,
+}
+
+impl Role {
+    const ALL: [Self; 5] = [Self::Parser, Self::Inference, Self::Transform, Self::Aggregator, Self::Rule];
+
+    /// The name of the role's interface in the contract.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Parser => "parser",
+            Self::Inference => "inference",
+            Self::Transform => "transform",
+            Self::Aggregator => "aggregator",
+            Self::Rule => "rule",
+        }
+    }
+
+    fn interface(self) -> String {
+        format!("weir:plugin/{}@0.1.0", self.name())
+    }
+}
+
+/// What is wrong with a plugin's configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigProblem {
+    /// Dotted path into the configuration, empty for all of it.
+    pub path: String,
+    /// What is wrong and what would be right.
+    pub message: String,
+}
+
+/// Loads components. One a process; clones share everything.
+#[derive(Clone)]
+pub struct Library {
+    engine: Engine,
+    linker: Arc<Linker<State>>,
+    cache: Cache,
+}
+
+impl Library {
+    /// A library that keeps compiled components in this folder.
+    ///
+    /// # Errors
+    /// As [`Engine::new`].
+    pub fn new(engine: Engine, cache_folder: PathBuf) -> Result<Self> {
+        let mut linker = Linker::new(engine.inner());
+        EveryRole::add_to_linker::<_, HasSelf<_>>(&mut linker, |state| state)
+            .map_err(|error| Error::bug("cannot link the plugin contract").because(error))?;
+        Ok(Self { engine, linker: Arc::new(linker), cache: Cache::new(cache_folder) })
+    }
+
+    /// Load, check and describe a plugin. Compiles it unless that was done
+    /// before, which takes CPU time: call it off the async threads.
+    ///
+    /// # Errors
+    /// Config if there is no such component, its digest is not the pinned one,
+    /// it does not play the role, or imports more than the contract offers;
+    /// Plugin if it fails to describe itself.
+    pub fn load(&self, source: &ComponentSource, pinned: Option<Digest>, limits: &Limits) -> Result<Plugin> {
+        let bytes = read(source)?;
+        let digest = Digest::of(&bytes);
+        if let Some(pinned) = pinned.filter(|pinned| *pinned != digest) {
+            return Err(Error::config(format!(
+                "{source} has the digest {digest}, but {pinned} is pinned: restore the file or change `sha256`"
+            )));
+        }
+        let component = self.cache.get_or_compile(&self.engine, digest, || self.compile(source, bytes))?;
+        self.refuse_foreign_imports(source, &component)?;
+        let roles = roles(&self.engine, &component);
+        let pre = self.linker.instantiate_pre(&component).map_err(|error| {
+            Error::config(format!("{source} does not fit the plugin contract 0.1.0")).because(error)
+        })?;
+        let manifest = describe(source, &self.engine, &pre, limits)?;
+        Ok(Plugin {
+            source: source.clone(),
+            engine: self.engine.clone(),
+            digest,
+            roles,
+            pre,
+            manifest: Arc::new(manifest),
+        })
+    }
+
+    fn compile(&self, source: &ComponentSource, bytes: Vec<u8>) -> Result<Component> {
+        let component = if is_core_module(&bytes) { encode(source, &bytes)? } else { bytes };
+        Component::new(self.engine.inner(), component)
+            .map_err(|error| Error::config(format!("{source} is not a usable WebAssembly component")).because(error))
+    }
+
+    fn refuse_foreign_imports(&self, source: &ComponentSource, component: &Component) -> Result<()> {
+        let kind = component.component_type();
+        let foreign: Vec<&str> =
+            kind.imports(self.engine.inner()).map(|(name, _)| name).filter(|name| !OFFERED.contains(name)).collect();
+        if foreign.is_empty() {
+            return Ok(());
+        }
+        Err(Error::config(format!(
+            "{source} imports {}, which a plugin cannot have: build it for wasm32-unknown-unknown, or with its WASI imports stubbed out",
+            foreign.join(", ")
+        )))
+    }
+}
+
+/// A checked component, ready to be instantiated.
+#[derive(Clone)]
+pub struct Plugin {
+    source: ComponentSource,
+    engine: Engine,
+    digest: Digest,
+    roles: Vec<Role>,
+    pre: InstancePre<State>,
+    manifest: Arc<bindings::exports::weir::plugin::plugin::Manifest>,
+}
+
+impl Plugin {
+    /// The name that it gives itself.
+    pub fn name(&self) -> &str {
+        &self.manifest.name
+    }
+
+    /// The version that it gives itself.
+    pub fn version(&self) -> &str {
+        &self.manifest.version
+    }
+
+    /// What it says it does.
+    pub fn description(&self) -> &str {
+        &self.manifest.description
+    }
+
+    /// The digest of the component.
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// What it can do.
+    pub fn roles(&self) -> &[Role] {
+        &self.roles
+    }
+
+    /// Who it is, in a step of a pipeline.
+    pub fn identity(&self, step: &str) -> PluginIdentity {
+        PluginIdentity {
+            step: step.to_owned(),
+            name: self.manifest.name.clone(),
+            version: self.manifest.version.clone(),
+            sha256: self.digest,
+        }
+    }
+
+    /// What is wrong with a configuration according to the schema that the
+    /// plugin announces; empty if nothing is.
+    ///
+    /// # Errors
+    /// Plugin if the announced schema is none.
+    pub fn check_config(&self, config: &serde_json::Value) -> Result<Vec<ConfigProblem>> {
+        let refused = |error: &dyn std::fmt::Display| {
+            Error::plugin(format!("{} announces an unusable config schema: {error}", self.source))
+        };
+        let schema = serde_json::from_str(&self.manifest.config_schema).map_err(|error| refused(&error))?;
+        let validator = jsonschema::validator_for(&schema).map_err(|error| refused(&error))?;
+        let problems = validator.iter_errors(config).map(|error| ConfigProblem {
+            path: error.instance_path().as_str().trim_start_matches('/').replace('/', "."),
+            message: error.to_string(),
+        });
+        Ok(problems.collect())
+    }
+
+    /// Fails unless the plugin plays this role.
+    ///
+    /// # Errors
+    /// Config, naming the roles that it plays.
+    pub fn require(&self, role: Role) -> Result<()> {
+        if self.roles.contains(&role) {
+            return Ok(());
+        }
+        let roles: Vec<_> = self.roles.iter().map(|role| role.name()).collect();
+        let roles = if roles.is_empty() { "no role at all".to_owned() } else { roles.join(", ") };
+        Err(Error::config(format!("{} cannot be a {}: it exports {roles}", self.source, role.name())))
+    }
+
+    pub(super) fn pre(&self) -> &InstancePre<State> {
+        &self.pre
+    }
+
+    /// A new instance under these limits.
+    pub(super) fn start(&self, step: &str, limits: &Limits) -> std::result::Result<Sandbox, super::sandbox::Failure> {
+        Sandbox::start(&self.engine, &self.pre, step, limits)
+    }
+}
+
+impl std::fmt::Display for ComponentSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Builtin(name) => write!(f, "plugin builtin:{name}"),
+            Self::File(path) => write!(f, "plugin {}", path.display()),
+            Self::Bytes(name, _) => write!(f, "plugin {name}"),
+        }
+    }
+}
+
+fn read(source: &ComponentSource) -> Result<Vec<u8>> {
+    match source {
+        ComponentSource::Bytes(_, bytes) => Ok(bytes.clone()),
+        ComponentSource::Builtin(name) => {
+            let known = || builtin_names().collect::<Vec<_>>().join(", ");
+            let found = BUILTIN.iter().find(|(builtin, _)| builtin == name);
+            let unknown =
+                || Error::config(format!("there is no plugin builtin:{name}: the bundled ones are {}", known()));
+            found.map(|(_, bytes)| bytes.to_vec()).ok_or_else(unknown)
+        }
+        ComponentSource::File(path) => {
+            let failed = |error| Error::config(format!("cannot read the plugin {}", path.display())).because(error);
+            let size_bytes = std::fs::metadata(path).map_err(failed)?.len();
+            if size_bytes > MAX_COMPONENT_BYTES {
+                return Err(Error::config(format!(
+                    "the plugin {} has {size_bytes} bytes, more than the {MAX_COMPONENT_BYTES} allowed",
+                    path.display()
+                )));
+            }
+            std::fs::read(path).map_err(failed)
+        }
+    }
+}
+
+/// Core modules and components differ in the layer field of their preamble.
+fn is_core_module(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"\0asm\x01\0\0\0")
+}
+
+fn encode(source: &ComponentSource, module: &[u8]) -> Result<Vec<u8>> {
+    wit_component::ComponentEncoder::default()
+        .validate(true)
+        .module(module)
+        .and_then(|mut encoder| encoder.encode())
+        .map_err(|error| {
+            let hint = "is a core module that does not describe a component: build it with wit-bindgen";
+            Error::config(format!("{source} {hint}")).because(error)
+        })
+}
+
+fn roles(engine: &Engine, component: &Component) -> Vec<Role> {
+    let kind = component.component_type();
+    let exports = |role: Role| {
+        let interface = role.interface();
+        kind.exports(engine.inner())
+            .any(|(name, item)| name == interface && matches!(item.ty, ComponentItem::ComponentInstance(_)))
+    };
+    Role::ALL.into_iter().filter(|role| exports(*role)).collect()
+}
+
+fn describe(
+    source: &ComponentSource,
+    engine: &Engine,
+    pre: &InstancePre<State>,
+    limits: &Limits,
+) -> Result<bindings::exports::weir::plugin::plugin::Manifest> {
+    let indices = bindings::exports::weir::plugin::plugin::GuestIndices::new(pre)
+        .map_err(|error| Error::config(format!("{source} does not export weir:plugin/plugin@0.1.0")).because(error))?;
+    let failed = |failure| Error::plugin(format!("{source} fails to describe itself")).because(failure);
+    let mut sandbox = Sandbox::start(engine, pre, "describe", limits).map_err(failed)?;
+    let manifest =
+        sandbox.call(|store, instance| indices.load(&mut *store, instance)?.call_describe(store)).map_err(failed)?;
+    for (what, text) in [("name", &manifest.name), ("version", &manifest.version)] {
+        let fits = |letter: char| letter.is_ascii_alphanumeric() || "-._+".contains(letter);
+        if text.is_empty() || text.len() > 100 || !text.chars().all(fits) {
+            return Err(Error::plugin(format!(
+                "{source} gives itself an unusable {what}: expected 1 to 100 letters, digits, `-`, `.`, `_` or `+`"
+            )));
+        }
+    }
+    Ok(manifest)
+}

@@ -1,0 +1,222 @@
+//! The transform role: rows in, rows and rejections out.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array};
+use arrow::compute::{take, take_record_batch};
+use arrow::datatypes::{FieldRef, Schema, SchemaRef};
+
+use super::bindings::exports::weir::plugin::transform as wit;
+use super::bindings::weir::plugin::columns::{Problem, SchemaParam};
+use super::columns::{FlatSchema, Lowered, from_contract, lift};
+use super::isolate::isolate;
+use super::parser::{ConfigureError, StepSettings, join};
+use super::sandbox::{CallStats, Failure, Sandbox, Seat};
+use super::{Plugin, Produced, Role};
+use crate::env::Stopwatch;
+use crate::{Error, Result};
+
+/// What `configure` settled; the same for every instance.
+struct Configured {
+    settings: StepSettings,
+    config: String,
+    indices: wit::GuestIndices,
+    input: FlatSchema,
+    /// The input columns that the plugin sees, by index.
+    needed: Vec<usize>,
+    /// The columns that the plugin returns.
+    returned: SchemaRef,
+    /// The input columns carried over behind them, by index.
+    carried: Vec<usize>,
+    /// The columns that come out, in all.
+    output: SchemaRef,
+}
+
+/// A transform in its step, for one worker.
+pub struct Transform {
+    seat: Seat<wit::Guest>,
+    configured: Arc<Configured>,
+}
+
+impl Transform {
+    /// Configure a plugin as a transform of rows with this schema, which must be
+    /// in the contract's types.
+    ///
+    /// # Errors
+    /// Refused with all problems of the configuration; Failed if the plugin does
+    /// not play the role, fails, or asks for columns that there are not.
+    pub fn configure(
+        plugin: &Plugin,
+        settings: StepSettings,
+        input: &SchemaRef,
+    ) -> std::result::Result<Self, ConfigureError> {
+        plugin.require(Role::Transform)?;
+        super::refuse_problems(plugin.check_config(&settings.config)?)?;
+        let failed =
+            |failure: Failure| Error::plugin(format!("{} cannot be configured", settings.step)).because(failure);
+        let indices = wit::GuestIndices::new(plugin.pre()).map_err(|error| {
+            Error::config(format!("{} is not a transform of contract 0.1.0", plugin.name())).because(error)
+        })?;
+        let flat = FlatSchema::new(input).map_err(Error::config)?;
+        let config = settings.config.to_string();
+        let mut seat = Seat::new(plugin.clone(), settings.step.clone(), settings.limits);
+        let mut info = None;
+        let configured = seat.with(
+            |sandbox| {
+                let (guest, answer) = configure(sandbox, &indices, &config, &flat)?;
+                info = Some(answer);
+                Ok(guest)
+            },
+            |_, _| Ok(()),
+        );
+        configured.map_err(failed)?;
+        let info = info.ok_or_else(|| Error::bug("a transform was configured without an answer"))?;
+        let info = info.map_err(|problems| ConfigureError::Refused(super::config_problems(problems)))?;
+        let index = |name: &String| {
+            let unknown =
+                || Failure::Invalid(format!("it asks for the column `{name}`, which its input does not have"));
+            input.index_of(name).map_err(|_| failed(unknown()))
+        };
+        let needed: Vec<usize> = info.columns.iter().map(index).collect::<Result<_>>()?;
+        let carried: Vec<usize> = info.carried.iter().map(index).collect::<Result<_>>()?;
+        let returned = from_contract(info.output).map_err(|reason| failed(Failure::Invalid(reason)))?;
+        let output = join_schemas(&returned, input, &carried).map_err(|reason| failed(Failure::Invalid(reason)))?;
+        let configured = Configured { settings, config, indices, input: flat, needed, returned, carried, output };
+        Ok(Self { seat, configured: Arc::new(configured) })
+    }
+
+    /// The same transform for another worker, with an instance of its own.
+    #[must_use]
+    pub fn fork(&self) -> Self {
+        Self { seat: self.seat.fork(), configured: Arc::clone(&self.configured) }
+    }
+
+    /// The plugin.
+    pub fn plugin(&self) -> &Plugin {
+        self.seat.plugin()
+    }
+
+    /// The name of the step.
+    pub fn step(&self) -> &str {
+        self.seat.step()
+    }
+
+    /// The schema of the rows that come out.
+    pub fn output(&self) -> &SchemaRef {
+        &self.configured.output
+    }
+
+    /// Set the clock that the plugin sees from now on.
+    pub fn set_now(&mut self, now_us: i64) {
+        self.seat.set_now(now_us);
+    }
+
+    /// What the calls have cost since the last time.
+    pub fn take_stats(&mut self) -> CallStats {
+        self.seat.take_stats()
+    }
+
+    /// Transform a chunk of rows in the input schema.
+    ///
+    /// # Errors
+    /// Plugin if it fails and its settings say so, or fails for too many rows.
+    pub fn apply(&mut self, rows: &RecordBatch) -> Result<Produced> {
+        let configured = Arc::clone(&self.configured);
+        let (settings, seat) = (&configured.settings, &mut self.seat);
+        let parts = isolate(&settings.step, rows.num_rows(), settings.on_failure, |range| {
+            attempt(seat, &configured, rows, range)
+        })?;
+        join(parts, &configured.output)
+    }
+}
+
+fn join_schemas(returned: &SchemaRef, input: &SchemaRef, carried: &[usize]) -> std::result::Result<SchemaRef, String> {
+    let mut fields: Vec<FieldRef> = returned.fields().to_vec();
+    for index in carried {
+        let field = &input.fields()[*index];
+        if fields.iter().any(|other| other.name() == field.name()) {
+            return Err(format!("it both returns and carries over the column `{}`", field.name()));
+        }
+        fields.push(Arc::clone(field));
+    }
+    Ok(Arc::new(Schema::new(fields)))
+}
+
+type Answer = std::result::Result<wit::TransformInfo, Vec<Problem>>;
+
+fn configure(
+    sandbox: &mut Sandbox,
+    indices: &wit::GuestIndices,
+    config: &str,
+    input: &FlatSchema,
+) -> std::result::Result<(wit::Guest, Answer), Failure> {
+    sandbox.call(|store, instance| {
+        let guest = indices.load(&mut *store, instance)?;
+        let answer = guest.call_configure(store, config, SchemaParam { fields: &input.params() })?;
+        Ok((guest, answer))
+    })
+}
+
+fn attempt(
+    seat: &mut Seat<wit::Guest>,
+    configured: &Configured,
+    rows: &RecordBatch,
+    range: Range<usize>,
+) -> std::result::Result<Produced, Failure> {
+    let max_rows = seat.limits().rows;
+    let again = |sandbox: &mut Sandbox| {
+        let (guest, answer) = configure(sandbox, &configured.indices, &configured.config, &configured.input)?;
+        let info = answer.map_err(|_| Failure::Invalid("a new instance refuses its configuration".into()))?;
+        let returned = from_contract(info.output).map_err(Failure::Invalid)?;
+        match returned == configured.returned {
+            true => Ok(guest),
+            false => Err(Failure::Invalid("a new instance announces another schema".into())),
+        }
+    };
+    let broken = |error: arrow::error::ArrowError| Failure::Invalid(error.to_string());
+    seat.with(again, |sandbox, guest| {
+        // Taking, unlike slicing, also compacts nested columns.
+        let taken;
+        let rows = if range.len() == rows.num_rows() {
+            rows
+        } else {
+            let indices: UInt32Array = range.clone().map(|row| u32::try_from(row).unwrap_or(u32::MAX)).collect();
+            taken = take_record_batch(rows, &indices).map_err(broken)?;
+            &taken
+        };
+        let needed = rows.project(&configured.needed).map_err(broken)?;
+        let lowered = Lowered::new(&needed).map_err(|error| Failure::Invalid(error.to_string()))?;
+        let columns = lowered.params();
+        let transformed = sandbox.call(|store, _| guest.call_apply(store, lowered.batch(&columns)))??;
+        let watch = Stopwatch::start();
+        let produced = check(transformed, configured, rows, max_rows);
+        sandbox.validated(watch.elapsed());
+        produced.map_err(Failure::Invalid)
+    })
+}
+
+fn check(
+    transformed: wit::Transformed,
+    configured: &Configured,
+    input: &RecordBatch,
+    max_rows: usize,
+) -> std::result::Result<Produced, String> {
+    let returned = lift(transformed.rows, &configured.returned, max_rows)?;
+    let origins = transformed.origins;
+    super::check_origins(&origins, returned.num_rows(), input.num_rows())?;
+    // A row has no bytes that a span could name.
+    let rejected = super::rejections(transformed.rejected, input.num_rows(), max_rows, |_| 0)?;
+    if configured.carried.is_empty() {
+        return Ok(Produced { rows: returned, origins, rejected });
+    }
+    let indices = UInt32Array::from(origins.clone());
+    let mut columns = returned.columns().to_vec();
+    for index in &configured.carried {
+        let column: ArrayRef = take(input.column(*index), &indices, None).map_err(|error| error.to_string())?;
+        columns.push(column);
+    }
+    let options = RecordBatchOptions::new().with_row_count(Some(returned.num_rows()));
+    let rows = RecordBatch::try_new_with_options(Arc::clone(&configured.output), columns, &options);
+    Ok(Produced { rows: rows.map_err(|error| error.to_string())?, origins, rejected })
+}
