@@ -1,1 +1,26 @@
-//! Durable records of the epoch protocol.
+//! Durable records of the epoch protocol: what was prepared, in which order.
+//!
+//! Layout, below the checkpoint folder; numbers have twenty digits, so that
+//! names sort like numbers:
+//!
+//! ```text
+//! pipeline.json                      whose checkpoint this is
+//! main/epochs/00000000000000000042.json   one record a prepared epoch of a lane
+//! main/state/source/…                state segments that records name
+//! ```
+//!
+//! Invariants:
+//! - a record is put if absent, once, and never changed;
+//! - the newest record names everything that a recovery needs, or older records
+//!   that clean-up keeps for that reason;
+//! - what is damaged, or of another pipeline, is Corrupt and names the object.
+//!
+//! The room knows stores and records; it does not know what a source, a table or
+//! a plugin does with them.
+
+mod codec;
+mod record;
+mod store;
+
+pub use record::{EpochRecord, PipelineRecord, SourceState, StagedTable};
+pub use store::Checkpoint;

@@ -1,0 +1,88 @@
+//! What the durable records say.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::codec::Record;
+use crate::model::{AttemptId, Epoch, Lane, PluginIdentity, Segment, SourceRange, StagedFile};
+
+/// Whose checkpoint a folder is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PipelineRecord {
+    /// The identifier of the pipeline; part of every Delta transaction's name.
+    pub id: String,
+    /// The name in the pipeline file.
+    pub name: String,
+}
+
+impl Record for PipelineRecord {
+    const KIND: &'static str = "pipeline";
+    const VERSION: u32 = 1;
+}
+
+/// What one prepared epoch is made of. From it alone, the epoch can be committed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EpochRecord {
+    /// The pipeline.
+    pub pipeline: String,
+    /// The lane.
+    pub lane: Lane,
+    /// The epoch.
+    pub epoch: Epoch,
+    /// The attempt that prepared it.
+    pub attempt: AttemptId,
+    /// The epoch's clock: microseconds since 1970-01-01T00:00:00Z.
+    pub clock_us: i64,
+    /// What it read, and where the source stands behind it.
+    pub source: SourceState,
+    /// The staged files of each table that gets rows, by the table's name.
+    pub tables: BTreeMap<String, StagedTable>,
+    /// The plugins that took part.
+    pub plugins: Vec<PluginIdentity>,
+}
+
+impl Record for EpochRecord {
+    const KIND: &'static str = "epoch";
+    const VERSION: u32 = 1;
+}
+
+/// What an epoch read, and where its source stands behind it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SourceState {
+    /// What the epoch read.
+    pub range: SourceRange,
+    /// The segments of the source's state, oldest first. What came after the
+    /// last of them is in the ranges of the epochs that followed.
+    pub segments: Vec<Segment>,
+}
+
+impl SourceState {
+    /// The first epoch whose range is in no segment.
+    pub fn first_unsegmented(&self) -> Epoch {
+        self.segments.last().map_or(Epoch::FIRST, |segment| segment.through.next())
+    }
+}
+
+impl EpochRecord {
+    /// The first epoch whose record a recovery from this one needs.
+    pub fn first_needed(&self) -> Epoch {
+        match self.source.range {
+            SourceRange::Offsets(_) => self.epoch,
+            SourceRange::Files(_) => self.source.first_unsegmented().min(self.epoch),
+        }
+    }
+}
+
+/// What an epoch appends to one table.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StagedTable {
+    /// The location of the table, so that it is not committed elsewhere.
+    pub location: String,
+    /// The staged files.
+    pub files: Vec<StagedFile>,
+}
