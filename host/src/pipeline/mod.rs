@@ -1,1 +1,32 @@
-//! The stream, wired and run.
+//! The stream, wired and run: the only room that knows all others.
+//!
+//! ```text
+//! source ─►(1 chunk)─► dispatch ─►(1 a worker)─► parse, transform ─►(1 a worker)─► collect ─► stage ─► prepare ─► commit
+//!  async                async      worker threads, round robin           in order     encoders   one at a time
+//! ```
+//!
+//! The numbers are the lengths of the queues: memory is bounded by them and the
+//! size of a chunk, whatever the backlog. While epoch e commits, epoch e + 1 is
+//! read, parsed and staged; it is prepared when e is committed.
+//!
+//! | file | job |
+//! |---|---|
+//! | `build` | validated configuration → wired parts |
+//! | `workers` | the threads that run plugins, in and out in the same order |
+//! | `rows` | rows → the columns of each table; rejections → dead letters |
+//! | `epoch` | reads, runs and stages one epoch |
+//! | `check` | everything that can be told before a message is read |
+//! | `run` | recovery, trigger, prepare, commit |
+//! | `progress` | what is told after every epoch |
+
+mod build;
+mod check;
+mod epoch;
+mod progress;
+mod rows;
+mod run;
+mod workers;
+
+pub use check::check;
+pub use progress::{Counts, PluginProgress, Progress, Report, Silent, SinkProgress, SourceProgress};
+pub use run::{Shutdown, Summary, run};

@@ -1,0 +1,263 @@
+//! Validated configuration → wired parts.
+//!
+//! Wiring loads and configures the plugins and fits columns to tables; it reads
+//! no message and changes nothing, so that a pipeline can be checked by it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arrow::datatypes::Schema;
+
+use super::rows::Projection;
+use super::workers::{Steps, Workers};
+use crate::config::{
+    self, ColumnFrom, OnError, Pipeline, PipelineFile, PluginConfig, PluginReference, Problem, SourceConfig,
+    TableConfig,
+};
+use crate::env::Env;
+use crate::model::PluginIdentity;
+use crate::plugin::{
+    ComponentSource, ConfigureError, Engine, Library, Limits, OnFailure, Parser, Plugin, StepSettings, Transform,
+};
+use crate::sink::dead_letter;
+use crate::sink::delta::{Compression, Encoders, Table, TableSettings};
+use crate::source::Source;
+use crate::source::files::{FileFormat, FileSource, FilesSettings};
+use crate::source::generator::{Generator, GeneratorSettings};
+use crate::{Error, ErrorKind, Result};
+
+/// A pipeline whose parts fit together; nothing is opened yet.
+pub(super) struct Wiring {
+    pub(super) source: Box<dyn Source>,
+    pub(super) steps: Steps,
+    /// The message fields that chunks carry.
+    pub(super) message_fields: Vec<String>,
+    /// The tables in the order of the projections; the dead letters come last.
+    pub(super) tables: Vec<(TableSettings, Schema)>,
+}
+
+/// The parts of a running pipeline.
+pub(super) struct Parts {
+    pub(super) source: Box<dyn Source>,
+    pub(super) workers: Workers,
+    pub(super) encoders: Encoders,
+    pub(super) message_fields: Vec<String>,
+    /// In the order of the projections.
+    pub(super) tables: Vec<Arc<Table>>,
+    pub(super) dead_letters: Arc<Table>,
+    pub(super) plugins: Vec<PluginIdentity>,
+    pub(super) max_dead_letter_ratio: f64,
+}
+
+impl Wiring {
+    /// Wire a pipeline.
+    ///
+    /// Fails with everything that does not fit, each with its place in the file.
+    pub(super) fn new(
+        pipeline: &Pipeline,
+        file: &PipelineFile,
+        env: &Env,
+        compiled: PathBuf,
+    ) -> std::result::Result<Self, Vec<Problem>> {
+        let mut problems = Vec::new();
+        let at = |path: &str, error: &Error| file.problem_at(path, error.to_string(), None);
+        let library = Engine::new().and_then(|engine| Library::new(engine, compiled));
+        let library = library.map_err(|error| vec![at("", &error)])?;
+        let source = source(pipeline, env).map_err(|error| vec![at("source", &error)])?;
+        let fields = source.message_fields();
+
+        // All plugins are loaded, so that all that are wrong are told at once.
+        let load = |config: &PluginConfig| {
+            load(&library, config).map_err(|error| at(&format!("{}.plugin", config.step), &error))
+        };
+        let parser = load(&pipeline.parser).map_err(|problem| problems.push(problem));
+        let mut transforms = Vec::new();
+        for transform in &pipeline.transforms {
+            transforms.push((transform, load(transform).map_err(|problem| problems.push(problem))));
+        }
+        let settings = |config: &PluginConfig| step_settings(config, pipeline.on_error);
+        let refuse = |config: &PluginConfig, error: ConfigureError, problems: &mut Vec<Problem>| match error {
+            ConfigureError::Failed(error) => problems.push(at(&format!("{}.plugin", config.step), &error)),
+            ConfigureError::Refused(refused) => problems.extend(refused.into_iter().map(|problem| {
+                let path = format!("{}.config.{}", config.step, problem.path);
+                file.problem_at(path.trim_end_matches('.'), problem.message, None)
+            })),
+        };
+        let Ok(parser) = parser else { return Err(problems) };
+        let parser = Parser::configure(&parser, settings(&pipeline.parser), None);
+        let parser = parser.map_err(|error| refuse(&pipeline.parser, error, &mut problems));
+        let Ok(parser) = parser else { return Err(problems) };
+        for name in parser.message_fields() {
+            if fields.index_of(name).is_err() {
+                let message = format!("the parser asks for the message field `{name}`, which the source does not have");
+                problems.push(file.problem_at("parser.plugin", message, None));
+            }
+        }
+        let mut rows = Arc::clone(parser.output());
+        let mut configured = Vec::new();
+        for (config, plugin) in transforms {
+            let Ok(plugin) = plugin else { return Err(problems) };
+            match Transform::configure(&plugin, settings(config), &rows) {
+                Ok(transform) => {
+                    rows = Arc::clone(transform.output());
+                    configured.push(transform);
+                }
+                Err(error) => {
+                    refuse(config, error, &mut problems);
+                    return Err(problems);
+                }
+            }
+        }
+
+        let message_fields = wanted_fields(pipeline, parser.message_fields());
+        let carried: Vec<_> =
+            message_fields.iter().filter_map(|name| fields.field_with_name(name).ok().cloned()).collect();
+        let carried = Schema::new(carried);
+        let (mut projections, mut tables) = (Vec::new(), Vec::new());
+        for table in &pipeline.tables {
+            match Projection::new(table.columns.as_deref(), &rows, &carried) {
+                Ok(projection) => {
+                    tables.push((table_settings(table), projection.schema().as_ref().clone()));
+                    projections.push(projection);
+                }
+                Err(missing) => problems.extend(missing.into_iter().map(|(index, message)| {
+                    file.problem_at(&format!("table.{}.columns.{index}", table.name), message, None)
+                })),
+            }
+        }
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let dead_letters = TableSettings::new(dead_letter::TABLE_NAME, pipeline.dead_letters.clone());
+        tables.push((dead_letters, dead_letter::schema().as_ref().clone()));
+        let index = |name: &String| message_fields.iter().position(|field| field == name);
+        let parser_fields = parser.message_fields().iter().filter_map(index).collect();
+        let steps = Steps { parser, transforms: configured, projections, parser_fields };
+        Ok(Self { source, steps, message_fields, tables })
+    }
+
+    /// Whether the tables that exist fit; creates none.
+    ///
+    /// # Errors
+    /// Unavailable or Corrupt if a table cannot be read.
+    pub(super) async fn check_tables(&self, file: &PipelineFile, env: &Env) -> Result<Vec<Problem>> {
+        let mut problems = Vec::new();
+        for (settings, schema) in &self.tables {
+            let path = match settings.name.as_str() {
+                dead_letter::TABLE_NAME => "dead_letters".to_owned(),
+                name => format!("table.{name}"),
+            };
+            let found = match Table::check(settings, schema, env).await {
+                Ok(found) => found,
+                Err(error) if matches!(error.kind(), ErrorKind::Config | ErrorKind::Data) => vec![error.to_string()],
+                Err(error) => return Err(error),
+            };
+            problems.extend(found.into_iter().map(|message| file.problem_at(&path, message, None)));
+        }
+        Ok(problems)
+    }
+
+    /// Open the tables, creating those that do not exist, and start the threads.
+    ///
+    /// # Errors
+    /// Data if a table does not fit; Unavailable if one cannot be read or the
+    /// system has no thread to give.
+    pub(super) async fn open(self, pipeline: &Pipeline, env: &Env) -> Result<Parts> {
+        let mut tables = Vec::new();
+        for (settings, schema) in self.tables {
+            tables.push(Arc::new(Table::open_or_create(settings, &schema, env).await?));
+        }
+        let dead_letters = tables.pop().ok_or_else(|| Error::bug("a pipeline without a dead-letter table"))?;
+        Ok(Parts {
+            source: self.source,
+            plugins: self.steps.identities(),
+            workers: Workers::start(&self.steps, pipeline.threads)?,
+            encoders: Encoders::start(pipeline.threads)?,
+            message_fields: self.message_fields,
+            tables,
+            dead_letters,
+            max_dead_letter_ratio: pipeline.max_dead_letter_ratio,
+        })
+    }
+}
+
+fn source(pipeline: &Pipeline, env: &Env) -> Result<Box<dyn Source>> {
+    match &pipeline.source {
+        SourceConfig::Files(files) => {
+            let settings = FilesSettings {
+                folder: files.folder.clone(),
+                glob: files.glob.clone(),
+                format: match files.format {
+                    config::Format::Json => FileFormat::Json,
+                    config::Format::JsonLines => FileFormat::JsonLines,
+                    config::Format::Text => FileFormat::Text,
+                    config::Format::Binary => FileFormat::Binary,
+                },
+                poll_interval: files.poll_interval,
+            };
+            Ok(Box::new(FileSource::new(settings, env, pipeline.chunk_bounds)?))
+        }
+        SourceConfig::Generator(generator) => {
+            let settings: GeneratorSettings = generator.settings();
+            Ok(Box::new(Generator::new(settings, env, pipeline.chunk_bounds)?))
+        }
+    }
+}
+
+fn load(library: &Library, config: &PluginConfig) -> Result<Plugin> {
+    let source = match &config.reference {
+        PluginReference::Builtin(name) => ComponentSource::Builtin(name.clone()),
+        PluginReference::File(path) => ComponentSource::File(path.clone()),
+    };
+    library.load(&source, config.sha256, &limits(config))
+}
+
+fn limits(config: &PluginConfig) -> Limits {
+    let limits = &config.limits;
+    Limits {
+        memory_bytes: limits.memory_bytes,
+        deadline: limits.deadline,
+        result_bytes: limits.result_bytes,
+        rows: limits.rows,
+    }
+}
+
+fn step_settings(config: &PluginConfig, on_error: OnError) -> StepSettings {
+    StepSettings {
+        step: config.step.clone(),
+        config: config.config.clone(),
+        limits: limits(config),
+        on_failure: match on_error {
+            OnError::DeadLetter => OnFailure::Isolate,
+            OnError::Fail => OnFailure::Fail,
+        },
+    }
+}
+
+fn table_settings(table: &TableConfig) -> TableSettings {
+    TableSettings {
+        name: table.name.clone(),
+        location: table.location.clone(),
+        partition_by: table.partition_by.clone(),
+        properties: table.properties.clone(),
+        compression: match table.compression {
+            config::Compression::Zstd => Compression::default(),
+            config::Compression::Snappy => Compression::Snappy,
+            config::Compression::None => Compression::None,
+        },
+        target_file_bytes: table.target_file_bytes,
+    }
+}
+
+/// What the parser asks for, and behind it what only tables do.
+fn wanted_fields(pipeline: &Pipeline, parser: &[String]) -> Vec<String> {
+    let mut wanted = parser.to_vec();
+    for column in pipeline.tables.iter().filter_map(|table| table.columns.as_ref()).flatten() {
+        if let ColumnFrom::Message(name) = &column.from
+            && !wanted.contains(name)
+        {
+            wanted.push(name.clone());
+        }
+    }
+    wanted
+}

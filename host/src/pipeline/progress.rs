@@ -1,0 +1,280 @@
+//! What is told after every epoch.
+//!
+//! Field names are those of Spark's `StreamingQueryProgress` where the meaning is
+//! the same, so that dashboards and habits carry over.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::epoch::StagedEpoch;
+use super::workers::Processed;
+use crate::model::{Epoch, PluginIdentity, SourceRange};
+use crate::plugin::CallStats;
+
+/// Who wants to know how a run goes.
+pub trait Report: Send {
+    /// A chunk went through the plugins.
+    fn chunk(&mut self, payload_bytes: u64, rows: u64);
+
+    /// An epoch is committed in all tables.
+    fn epoch(&mut self, progress: &Progress);
+}
+
+/// Tells nobody.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Silent;
+
+impl Report for Silent {
+    fn chunk(&mut self, _payload_bytes: u64, _rows: u64) {}
+
+    fn epoch(&mut self, _progress: &Progress) {}
+}
+
+/// What went through an epoch.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// The messages that the source delivered.
+    pub messages: u64,
+    /// Their bytes.
+    pub payload_bytes: u64,
+    /// The rows that came out of the last step.
+    pub rows: u64,
+    /// What became a dead letter instead.
+    pub dead_letters: u64,
+}
+
+impl Counts {
+    pub(super) fn add(&mut self, processed: &Processed) {
+        self.messages += processed.messages;
+        self.payload_bytes += processed.payload_bytes;
+        self.rows += processed.rows;
+        self.dead_letters += processed.dead_letters.len() as u64;
+    }
+
+    /// Add the counts of another epoch.
+    pub fn merge(&mut self, other: &Self) {
+        self.messages += other.messages;
+        self.payload_bytes += other.payload_bytes;
+        self.rows += other.rows;
+        self.dead_letters += other.dead_letters;
+    }
+}
+
+/// One epoch, told to people and dashboards.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Progress {
+    /// The identifier of the pipeline, the same for all its runs.
+    pub id: String,
+    /// The identifier of this run.
+    pub run_id: String,
+    /// The name of the pipeline.
+    pub name: String,
+    /// The epoch's clock, in RFC 3339.
+    pub timestamp: String,
+    /// The epoch.
+    pub batch_id: u64,
+    /// From the start of reading to the last commit, in milliseconds.
+    pub batch_duration: u64,
+    /// The messages that it read.
+    pub num_input_rows: u64,
+    /// The bytes of these messages.
+    pub num_input_bytes: u64,
+    /// The rows that came out of the last step.
+    pub num_output_rows: u64,
+    /// The messages, or parts of messages, that became dead letters.
+    pub num_dead_letters: u64,
+    /// Messages a second of the epoch's duration.
+    pub processed_rows_per_second: f64,
+    /// Where the time went, in milliseconds.
+    pub duration_ms: BTreeMap<&'static str, u64>,
+    /// The source.
+    pub sources: Vec<SourceProgress>,
+    /// The tables that got rows.
+    pub sinks: Vec<SinkProgress>,
+    /// The plugins, in the order of the stream.
+    pub plugins: Vec<PluginProgress>,
+}
+
+/// What an epoch read.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SourceProgress {
+    /// What the source is.
+    pub description: String,
+    /// The messages that it delivered.
+    pub num_input_rows: u64,
+    /// The files that it read, where it reads files.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub num_files: Option<u64>,
+    /// The offset before the first message of each partition, where it has such.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub start_offset: BTreeMap<String, u64>,
+    /// The offset behind the last message of each partition.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub end_offset: BTreeMap<String, u64>,
+}
+
+/// What an epoch appended to one table.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SinkProgress {
+    /// The table.
+    pub description: String,
+    /// The rows.
+    pub num_output_rows: u64,
+    /// The files.
+    pub num_files: u64,
+    /// Their bytes.
+    pub num_output_bytes: u64,
+}
+
+/// What an epoch asked of one plugin.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PluginProgress {
+    /// The step, the name and version, and the digest.
+    #[serde(flatten)]
+    pub identity: PluginIdentity,
+    /// How many calls were made.
+    pub calls: u64,
+    /// How many of them trapped, missed their deadline or returned nonsense.
+    pub failures: u64,
+    /// The time within the plugin, over all workers, in microseconds.
+    pub inside_us: u64,
+    /// The time for moving data across the boundary, in microseconds.
+    pub boundary_us: u64,
+    /// The time for checking what came back, in microseconds.
+    pub validation_us: u64,
+    /// The median time of a call, in microseconds.
+    pub p50_us: u32,
+    /// The time that 99 of 100 calls stay within, in microseconds.
+    pub p99_us: u32,
+    /// The most memory that an instance had.
+    pub peak_memory_bytes: u64,
+    /// The plugin's own counters.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub counters: BTreeMap<String, u64>,
+}
+
+/// Who runs.
+#[derive(Debug, Clone)]
+pub(super) struct RunIdentity {
+    pub(super) id: String,
+    pub(super) run_id: String,
+    pub(super) name: String,
+    pub(super) source: String,
+}
+
+/// How long the durable steps of an epoch took.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Durations {
+    pub(super) plan: Duration,
+    pub(super) prepare: Duration,
+    pub(super) commit: Duration,
+}
+
+impl Progress {
+    pub(super) fn new(run: &RunIdentity, staged: &StagedEpoch, plugins: &[PluginIdentity], took: Durations) -> Self {
+        let total = took.plan + staged.took + took.prepare + took.commit;
+        let counts = &staged.counts;
+        #[expect(clippy::cast_precision_loss, reason = "a rate does not need the last digits")]
+        let rate = counts.messages as f64 / total.as_secs_f64().max(1e-6);
+        let duration_ms = [
+            ("latestOffset", took.plan),
+            ("addBatch", staged.took),
+            ("walCommit", took.prepare),
+            ("commitBatch", took.commit),
+            ("triggerExecution", total),
+        ];
+        Self {
+            id: run.id.clone(),
+            run_id: run.run_id.clone(),
+            name: run.name.clone(),
+            timestamp: rfc3339(staged.clock_us),
+            batch_id: staged.epoch.number(),
+            batch_duration: millis(total),
+            num_input_rows: counts.messages,
+            num_input_bytes: counts.payload_bytes,
+            num_output_rows: counts.rows,
+            num_dead_letters: counts.dead_letters,
+            processed_rows_per_second: rate,
+            duration_ms: duration_ms.into_iter().map(|(name, time)| (name, millis(time))).collect(),
+            sources: vec![SourceProgress::new(&run.source, &staged.range, counts.messages)],
+            sinks: staged.tables.iter().map(|(name, table)| SinkProgress::new(name, table)).collect(),
+            plugins: plugins.iter().zip(&staged.stats).map(|(identity, stats)| plugin(identity, stats)).collect(),
+        }
+    }
+
+    /// The epoch.
+    pub fn epoch(&self) -> Option<Epoch> {
+        Epoch::new(self.batch_id)
+    }
+}
+
+impl SourceProgress {
+    fn new(description: &str, range: &SourceRange, messages: u64) -> Self {
+        let mut progress = Self {
+            description: description.to_owned(),
+            num_input_rows: messages,
+            num_files: None,
+            start_offset: BTreeMap::new(),
+            end_offset: BTreeMap::new(),
+        };
+        match range {
+            SourceRange::Files(files) => progress.num_files = Some(files.len() as u64),
+            SourceRange::Offsets(partitions) => {
+                for (partition, offsets) in partitions {
+                    progress.start_offset.insert(partition.to_string(), offsets.start.0);
+                    progress.end_offset.insert(partition.to_string(), offsets.end.0);
+                }
+            }
+        }
+        progress
+    }
+}
+
+impl SinkProgress {
+    fn new(name: &str, table: &crate::checkpoint::StagedTable) -> Self {
+        Self {
+            description: name.to_owned(),
+            num_output_rows: table.files.iter().map(|file| file.rows).sum(),
+            num_files: table.files.len() as u64,
+            num_output_bytes: table.files.iter().map(|file| file.size_bytes).sum(),
+        }
+    }
+}
+
+fn plugin(identity: &PluginIdentity, stats: &CallStats) -> PluginProgress {
+    let mut latencies = stats.latencies_us.clone();
+    latencies.sort_unstable();
+    let at = |share: usize| latencies.get(latencies.len().saturating_sub(1) * share / 100).copied().unwrap_or(0);
+    PluginProgress {
+        identity: identity.clone(),
+        calls: stats.calls,
+        failures: stats.failures,
+        inside_us: micros(stats.inside),
+        boundary_us: micros(stats.boundary),
+        validation_us: micros(stats.validation),
+        p50_us: at(50),
+        p99_us: at(99),
+        peak_memory_bytes: stats.peak_memory_bytes as u64,
+        counters: stats.counters.clone(),
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// An instant for people, in RFC 3339 with milliseconds.
+pub(super) fn rfc3339(time_us: i64) -> String {
+    let time = chrono::DateTime::from_timestamp_micros(time_us).unwrap_or_default();
+    time.to_rfc3339_opts(chrono::SecondsFormat::Millis, true)
+}
