@@ -1,1 +1,3 @@
 //! Pure decisions of the epoch protocol.
+
+pub mod commit;
