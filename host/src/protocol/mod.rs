@@ -8,6 +8,7 @@
 //!   whoever recovers that record; [`Prepared`] is the permit;
 //! - an unknown outcome is never guessed: it is resolved by reading.
 
+pub mod commit;
 pub mod prepare;
 pub mod recover;
 

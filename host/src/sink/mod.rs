@@ -1,3 +1,4 @@
 //! Sinks: where rows go.
 
+pub mod dead_letter;
 pub mod delta;

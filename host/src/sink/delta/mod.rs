@@ -1,1 +1,38 @@
-//! Delta tables.
+//! Delta tables: staging files, committing them, and reading them for people.
+//!
+//! | file | job |
+//! |---|---|
+//! | `settings` | what the pipeline says about a table |
+//! | `schema` | the columns: Arrow ⇄ Delta, comparison, fitting batches |
+//! | `features` | which tables weir can write correctly |
+//! | `log` | the transaction log: load, follow, put one entry |
+//! | `table` | one table: open, create, check, commit |
+//! | `maintain` | checkpoints and clean-up of the log |
+//! | `encoder`, `file` | threads that write Parquet, one file in the making |
+//! | `partition`, `stats` | what an `add` action says about a file |
+//! | `stage` | the files of one epoch |
+//! | `show` | reading for people |
+//!
+//! Invariants: a table changes only by an entry that was put if absent at the
+//! version after one that was read; an entry with data always carries the
+//! transaction version of its epoch; nothing here deletes a file that an entry
+//! could name. Deliberately absent: deletion, update, schema change.
+
+mod encoder;
+mod features;
+mod file;
+mod log;
+mod maintain;
+mod partition;
+mod schema;
+mod settings;
+pub mod show;
+mod stage;
+mod stats;
+mod table;
+
+pub use encoder::Encoders;
+pub use maintain::Maintenance;
+pub use settings::{Compression, TableSettings};
+pub use stage::Stage;
+pub use table::{CommitOutcome, CommitRequest, Table};
