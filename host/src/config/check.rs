@@ -101,17 +101,21 @@ impl<'a> Check<'a> {
             && chunk > message
         {
             let path = if self.file.has("pipeline.chunk") { "pipeline.chunk" } else { "pipeline.max_message" };
-            self.wrong(path, format!("a chunk ({chunk} bytes) is larger than the largest message ({message} bytes)"), Some(
-                "lower `chunk` or raise `max_message`".to_owned(),
-            ));
+            self.wrong(
+                path,
+                format!("a chunk ({chunk} bytes) is larger than the largest message ({message} bytes)"),
+                Some("lower `chunk` or raise `max_message`".to_owned()),
+            );
         }
         if let (Some(chunk), Some(epoch)) = (chunk_bytes, max_bytes)
             && chunk > epoch
         {
             let path = if self.file.has("pipeline.chunk") { "pipeline.chunk" } else { "pipeline.max_bytes_per_epoch" };
-            self.wrong(path, format!("a chunk ({chunk} bytes) is larger than an epoch ({epoch} bytes)"), Some(
-                "lower `chunk` or raise `max_bytes_per_epoch`".to_owned(),
-            ));
+            self.wrong(
+                path,
+                format!("a chunk ({chunk} bytes) is larger than an epoch ({epoch} bytes)"),
+                Some("lower `chunk` or raise `max_bytes_per_epoch`".to_owned()),
+            );
         }
         General {
             name,
@@ -172,7 +176,8 @@ impl<'a> Check<'a> {
             Ok(location) => Some(location),
             Err(error) => {
                 let hidden = self.file.is_interpolated(path);
-                let message = if hidden { "the interpolated value is not a location".to_owned() } else { error.to_string() };
+                let message =
+                    if hidden { "the interpolated value is not a location".to_owned() } else { error.to_string() };
                 self.wrong(path, message, Some("write a path or a URL such as \"az://container/path\"".to_owned()));
                 None
             }

@@ -36,7 +36,10 @@ pub(super) fn read(text: &str, path: &Path, base: &Path, surroundings: &dyn Surr
         let at = error.span().map_or(0, |span| span.start);
         let remedy = is_toml.then(|| "keep one of them".to_owned());
         let problem = reader.file.problem("", at, error.message().replace('\n', ", "), remedy);
-        reader.problems.push(problem);
+        // What follows the first mistake of a line mostly follows from it.
+        if !reader.problems.iter().any(|earlier| earlier.line == problem.line) {
+            reader.problems.push(problem);
+        }
     }
     let value = reader.table("", table.get_ref());
     Document { value, file: reader.file, problems: reader.problems, is_toml }

@@ -106,7 +106,8 @@ pub fn parse(
 /// The names of the transforms, which other rooms use in dotted paths.
 fn transform_names(document: &serde_json::Value) -> Vec<(usize, String)> {
     let transforms = document.get("transform").and_then(|transforms| transforms.as_array());
-    let named = |(index, transform): (usize, &serde_json::Value)| Some((index, transform.get("name")?.as_str()?.to_owned()));
+    let named =
+        |(index, transform): (usize, &serde_json::Value)| Some((index, transform.get("name")?.as_str()?.to_owned()));
     transforms.into_iter().flatten().enumerate().filter_map(named).collect()
 }
 

@@ -6,9 +6,10 @@
 //! value that was found wrong is null, so that the checks behind the schema can
 //! go on with the rest of a faulty file.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -270,12 +271,25 @@ pub(super) struct DeadLetters {
 }
 
 /// A number of bytes, or a text such as `64MiB` or `1GB`.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize)]
 #[serde(untagged)]
-#[schemars(inline, extend("type" = ["integer", "string"], "minimum" = 0, "pattern" = "^[0-9]+ *([kKMGT]i?)?B?$"))]
 pub(super) enum Size {
     /// Bytes.
     Bytes(u64),
     /// A number with a unit.
     Text(String),
+}
+
+impl JsonSchema for Size {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Size".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": ["integer", "string"], "minimum": 0, "pattern": "^[0-9]+ *([kKMGT]i?)?B?$" })
+    }
 }

@@ -22,7 +22,11 @@ impl Surroundings for World {
     }
 
     fn secret(&self, path: &Path) -> std::result::Result<String, String> {
-        if path == Path::new("/run/secrets/canary") { Ok("canary-5f1d\n".to_owned()) } else { Err("no such file".to_owned()) }
+        if path == Path::new("/run/secrets/canary") {
+            Ok("canary-5f1d\n".to_owned())
+        } else {
+            Err("no such file".to_owned())
+        }
     }
 
     fn is_file(&self, path: &Path) -> bool {
@@ -122,7 +126,10 @@ fn valid_file_gives_the_pipeline() {
 
 #[test]
 fn generator_is_a_source_and_takes_toml_times() {
-    let text = VALID.replace("[source.files]\npath = \"input/\"\nglob = \"*.json\"", "[source.generator]\nstart = 1970-01-01T00:00:01Z");
+    let text = VALID.replace(
+        "[source.files]\npath = \"input/\"\nglob = \"*.json\"",
+        "[source.generator]\nstart = 1970-01-01T00:00:01Z",
+    );
     let (pipeline, _) = parsed(&text).unwrap_or_else(|problems| panic!("{problems}"));
     let SourceConfig::Generator(generator) = pipeline.source else { panic!("not a generator") };
     assert_eq!((generator.start_us, generator.devices, generator.events), (1_000_000, 100, None));
@@ -144,10 +151,10 @@ fn seven_different_mistakes_are_reported_at_once() {
             "5: pipeline.triger: unknown key `triger` in [pipeline] = did you mean `trigger`?",
             "5: pipeline.trigger: `soon` is not a trigger = allowed: \"available-now\", \"asap\"",
             "6: pipeline.threads: expected an integer, found a string",
-            "15: parser.limits.deadline: `fast` is not a duration = write a number with a unit",
-            "13: parser.plugin: `builtin:jsn` is no plugin that weir comes with = did you mean \"builtin:json\"?",
+            "16: parser.limits.deadline: `fast` is not a duration = write a number with a unit",
+            "14: parser.plugin: `builtin:jsn` is no plugin that weir comes with = did you mean \"builtin:json\"?",
             "11: source.files.glob: `{*.json` is not a pattern",
-            "25: table.events.columns.1: `ts to local_ts` is not a column = allowed: \"column\"",
+            "26: table.events.columns.1: `ts to local_ts` is not a column = allowed: \"column\"",
             "10: source.files.pth: unknown key `pth`",
             "10: source.files.path: expected a string, found an integer",
         ],
@@ -158,12 +165,24 @@ fn seven_different_mistakes_are_reported_at_once() {
 fn shape_problems_say_what_is_allowed() {
     check(&[("[parser]", "[parsr]")], 1, &["12: parsr: unknown section `parsr` in the file = did you mean `parser`?"]);
     check(&[("[table.events]", "[rule.x]")], 2, &["unknown section `rule` in the file = allowed here:", "`table`"]);
-    check(&[("name = \"factory\"", "")], 1, &["2: pipeline.name: the key `name` is missing in [pipeline] = add `name = \"factory\"`"]);
-    check(&[("glob = \"*.json\"", "format = \"jsonlines\"")], 1, &["`jsonlines` is not allowed = did you mean `json-lines`?"]);
+    check(
+        &[("name = \"factory\"", "")],
+        1,
+        &["2: pipeline.name: the key `name` is missing in [pipeline] = add `name = \"factory\"`"],
+    );
+    check(
+        &[("glob = \"*.json\"", "format = \"jsonlines\"")],
+        1,
+        &["`jsonlines` is not allowed = did you mean `json-lines`?"],
+    );
     check(&[("trigger = \"5s\"", "max_dead_letter_ratio = 1.5")], 1, &["1.5 is out of range = allowed: from 0 to 1"]);
     check(&[("trigger = \"5s\"", "threads = 0")], 1, &["0 is out of range"]);
     check(&[("trigger = \"5s\"", "chunk = true")], 1, &["expected an integer or a string, found a boolean"]);
-    check(&[("[source.files]\npath = \"input/\"\nglob = \"*.json\"", "")], 1, &["1: source: the section `source` is missing"]);
+    check(
+        &[("[source.files]\npath = \"input/\"\nglob = \"*.json\"", "")],
+        1,
+        &["1: source: the section `source` is missing"],
+    );
     check(&[("[source.files]\npath = \"input/\"\nglob = \"*.json\"", "[source]")], 1, &["there is no source"]);
     check(&[("[parser]", "[source.generator]\nseed = 1\n[parser]")], 1, &["there are two sources"]);
 }
@@ -178,8 +197,16 @@ fn syntax_problems_have_their_lines() {
 
 #[test]
 fn values_that_do_not_fit_together_are_refused() {
-    check(&[("trigger = \"5s\"", "chunk = \"32MiB\"")], 2, &["5: pipeline.chunk: a chunk (33554432 bytes) is larger than the largest message", "15: parser.limits.memory"]);
-    check(&[("data/checkpoint", "input/checkpoint")], 1, &["4: pipeline.checkpoint: the checkpoint lies in the folder of the source"]);
+    check(
+        &[("trigger = \"5s\"", "chunk = \"32MiB\"")],
+        2,
+        &["5: pipeline.chunk: a chunk (33554432 bytes) is larger than the largest message", "15: parser.limits.memory"],
+    );
+    check(
+        &[("data/checkpoint", "input/checkpoint")],
+        1,
+        &["4: pipeline.checkpoint: the checkpoint lies in the folder of the source"],
+    );
     check(&[("az://${CONTAINER}/events", "input")], 1, &["the table events lies in the folder of the source"]);
     check(&[("az://${CONTAINER}/events", "data")], 1, &["the checkpoint lies in the folder of the table events"]);
     check(
@@ -190,17 +217,37 @@ fn values_that_do_not_fit_together_are_refused() {
     check(&[("[table.events]", "[table.dead_letters]")], 1, &["is reserved"]);
     check(&[("[table.events]", "[table.\"1 2\"]")], 1, &["`1 2` cannot name a table"]);
     check(&[("\"ts as local_ts\"", "\"ts as DEVICEID\"")], 1, &["another column has the name `DEVICEID`"]);
-    check(&[("[\"partition\"]", "[\"partition\", \"partition\", \"x\"]")], 2, &["is there twice", "`x` is not among the columns"]);
+    check(
+        &[("[\"partition\"]", "[\"partition\", \"partition\", \"x\"]")],
+        2,
+        &["is there twice", "`x` is not among the columns"],
+    );
     check(&[("delta.appendOnly", "delta.setTransactionRetentionDuration")], 1, &["forgets which epochs it has"]);
-    check(&[("[table.events]", "[[transform]]\nname = \"clean\"\nplugin = \"no.wasm\"\n[table.events]")], 2, &["another transform has the name `clean`", "there is no component `no.wasm`"]);
-    check(&[("plugin = \"builtin:json\"", "plugin = \"oci:x\"\nsha256 = \"12\"")], 2, &["names no plugin", "`12` is not a SHA-256 digest"]);
+    check(
+        &[("[table.events]", "[[transform]]\nname = \"clean\"\nplugin = \"no.wasm\"\n[table.events]")],
+        2,
+        &["another transform has the name `clean`", "there is no component `no.wasm`"],
+    );
+    check(
+        &[("plugin = \"builtin:json\"", "plugin = \"oci:x\"\nsha256 = \"12\"")],
+        2,
+        &["names no plugin", "`12` is not a SHA-256 digest"],
+    );
     check(&[("path = \"input/\"", "path = \"gs://x\"")], 1, &["unknown scheme `gs`"]);
 }
 
 #[test]
 fn interpolation_is_resolved_or_reported_and_never_shown() {
     check(&[("factory", "a$$b $ ${EMPTY}c")], 0, &[]);
-    check(&[("factory", "${NOPE} ${}"), ("input/", "${file:gone}")], 3, &["3: pipeline.name: the environment variable NOPE is not set", "names no variable", "cannot read the file /etc/weir/gone: no such file"]);
+    check(
+        &[("factory", "${NOPE} ${}"), ("input/", "${file:gone}")],
+        3,
+        &[
+            "3: pipeline.name: the environment variable NOPE is not set",
+            "names no variable",
+            "cannot read the file /etc/weir/gone: no such file",
+        ],
+    );
     let wrong = [
         ("\"5s\"", "\"${CANARY}\""),
         ("input/", "${CANARY}://x"),
@@ -245,8 +292,31 @@ fn rendering_reads_like_a_compiler() {
 
 #[test]
 fn sizes_are_read_with_their_units() {
-    for (text, expected) in [("0", Some(0)), ("64MiB", Some(64 << 20)), ("1GB", Some(1_000_000_000)), (" 5 KiB ", Some(5120)), ("-1", None), ("1.5GiB", None), ("", None), ("99999999999TiB", None), ("1XB", None)] {
+    for (text, expected) in [
+        ("0", Some(0)),
+        ("64MiB", Some(64 << 20)),
+        ("1GB", Some(1_000_000_000)),
+        (" 5 KiB ", Some(5120)),
+        ("-1", None),
+        ("1.5GiB", None),
+        ("", None),
+        ("99999999999TiB", None),
+        ("1XB", None),
+    ] {
         assert_eq!(texts::size(text).ok(), expected, "{text}");
+    }
+}
+
+#[test]
+fn deep_nesting_is_refused_and_does_not_overflow_the_stack() {
+    let deep = [
+        format!("{}a = 1", "a.".repeat(100_000)),
+        format!("[{}a]", "a.".repeat(100_000)),
+        format!("a = {}", "[".repeat(100_000)),
+        format!("a = {}", "{ a = ".repeat(100_000)),
+    ];
+    for text in deep {
+        assert!(parsed(&text).is_err());
     }
 }
 

@@ -13,7 +13,8 @@ use super::validated::{ColumnFrom, TableColumn, Trigger};
 
 /// A number of bytes: `64MiB`, `1GB`, `512 KiB`, `100`.
 pub(super) fn size(text: &str) -> Result<u64, String> {
-    let remedy = || "write a whole number with a unit, such as \"64MiB\" (B, kB, KiB, MB, MiB, GB, GiB, TB, TiB)".to_owned();
+    let remedy =
+        || "write a whole number with a unit, such as \"64MiB\" (B, kB, KiB, MB, MiB, GB, GiB, TB, TiB)".to_owned();
     let text = text.trim();
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
@@ -68,8 +69,7 @@ pub(super) fn glob(text: &str) -> Result<GlobMatcher, String> {
 
 /// `column`, `column as name`, `message.FIELD as name`, `epoch.time as name`.
 pub(super) fn column(text: &str) -> Result<TableColumn, String> {
-    const FORMS: &str =
-        "allowed: \"column\", \"column as name\", \"message.FIELD as name\", \"epoch.time as name\"";
+    const FORMS: &str = "allowed: \"column\", \"column as name\", \"message.FIELD as name\", \"epoch.time as name\"";
     let words: Vec<&str> = text.split_whitespace().collect();
     let (from, name) = match words.as_slice() {
         [from] => (*from, None),

@@ -58,13 +58,7 @@ impl Check<'_> {
         true
     }
 
-    fn plugin(
-        &mut self,
-        path: &str,
-        step: String,
-        raw: raw::Plugin,
-        chunk_bytes: Option<u64>,
-    ) -> Option<PluginConfig> {
+    fn plugin(&mut self, path: &str, step: String, raw: raw::Plugin, chunk_bytes: Option<u64>) -> Option<PluginConfig> {
         let reference = raw.plugin.and_then(|text| self.reference(&format!("{path}.plugin"), &text));
         let parse = |text: &str| {
             let digest = text.trim().parse::<Digest>().map(Some);

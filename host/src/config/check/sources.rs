@@ -76,8 +76,9 @@ impl Check<'_> {
 
     /// Whether nothing was reported at this path or below it.
     pub(super) fn is_clean_below(&self, path: &str) -> bool {
-        !self.problems.iter().any(|problem| {
-            problem.path.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-        })
+        !self
+            .problems
+            .iter()
+            .any(|problem| problem.path.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')))
     }
 }

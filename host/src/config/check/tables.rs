@@ -41,7 +41,8 @@ impl Check<'_> {
     fn table(&mut self, path: &str, name: String, raw: raw::Table) -> Option<TableConfig> {
         let location = self.location(&join(path, "path"), raw.path);
         let columns = raw.columns.map(|columns| self.columns(&join(path, "columns"), columns));
-        let columns_are_known = columns.as_ref().is_none_or(Option::is_some) && self.is_clean_below(&join(path, "columns"));
+        let columns_are_known =
+            columns.as_ref().is_none_or(Option::is_some) && self.is_clean_below(&join(path, "columns"));
         let named = columns.as_ref().and_then(Option::as_deref).filter(|_| columns_are_known);
         let partition_by = self.partition_by(&join(path, "partition_by"), raw.partition_by.unwrap_or_default(), named);
         let target = &join(path, "target_file_size");
@@ -93,12 +94,7 @@ impl Check<'_> {
         (columns.len() == count).then_some(columns)
     }
 
-    fn partition_by(
-        &mut self,
-        path: &str,
-        raw: Vec<Option<String>>,
-        columns: Option<&[TableColumn]>,
-    ) -> Vec<String> {
+    fn partition_by(&mut self, path: &str, raw: Vec<Option<String>>, columns: Option<&[TableColumn]>) -> Vec<String> {
         let mut partition_by: Vec<String> = Vec::with_capacity(raw.len());
         for (index, name) in raw.into_iter().enumerate() {
             let Some(name) = name else { continue };
@@ -138,8 +134,7 @@ impl Check<'_> {
         let dead = "dead_letters.path";
         let dead_letters = dead_letters.filter(|_| self.file.has(dead));
         let dead_letters = dead_letters.map(|at| (dead.to_owned(), "the dead-letter table".to_owned(), at));
-        let checkpoint =
-            checkpoint.map(|at| ("pipeline.checkpoint".to_owned(), "the checkpoint".to_owned(), at));
+        let checkpoint = checkpoint.map(|at| ("pipeline.checkpoint".to_owned(), "the checkpoint".to_owned(), at));
         let tables: Vec<_> = tables.chain(dead_letters).collect();
         if let Some((SourceConfig::Files(files), _)) = source {
             for (path, what, at) in checkpoint.iter().chain(&tables) {
