@@ -140,7 +140,10 @@ mod tests {
         check("table show data/t --limit 3 --columns a,b --json", true);
         check("table history data/t --limit 3 --json", true);
         check("dead-letters p.toml --limit 3 --json", true);
-        check("generate out --readings 10 --files 2 --format json-lines --seed 7 --gzip --devices 3 --malformed 0.1", true);
+        check(
+            "generate out --readings 10 --files 2 --format json-lines --seed 7 --gzip --devices 3 --malformed 0.1",
+            true,
+        );
         check("generate out --malformed 2", false);
         check("schema", true);
         check("", false);
