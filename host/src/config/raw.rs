@@ -1,0 +1,295 @@
+//! What the pipeline file says, word for word.
+//!
+//! These types are the format: their doc comments are the descriptions of the
+//! JSON Schema that `weir schema` prints, and the schema is what a file is
+//! checked against. Every field is optional here, also the required ones, and a
+//! value that was found wrong is null, so that the checks behind the schema can
+//! go on with the rest of a faulty file.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+/// A weir pipeline: one source, one parser, transforms, tables.
+///
+/// `${NAME}` in a string stands for an environment variable, `${file:PATH}` for
+/// the content of a file, `$$` for a dollar sign. Relative paths are relative to
+/// this file.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Pipeline file")]
+pub(super) struct File {
+    /// The pipeline as a whole.
+    #[schemars(required)]
+    pub(super) pipeline: Option<Pipeline>,
+    /// Where messages come from: exactly one source.
+    #[schemars(required)]
+    pub(super) source: Option<Source>,
+    /// The plugin that turns messages into rows.
+    #[schemars(required)]
+    pub(super) parser: Option<Plugin>,
+    /// Plugins that map, filter, enrich or explode rows, in this order.
+    pub(super) transform: Option<Vec<Option<Transform>>>,
+    /// The Delta tables that rows are appended to, by name.
+    #[schemars(required, extend("minProperties" = 1, "propertyNames" = { "pattern": "^[A-Za-z_][A-Za-z0-9_-]*$" }))]
+    pub(super) table: Option<BTreeMap<String, Option<Table>>>,
+    /// The table of what could not become a row.
+    pub(super) dead_letters: Option<DeadLetters>,
+}
+
+/// The pipeline as a whole.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Pipeline {
+    /// The name of the pipeline, for people and commit metadata.
+    #[schemars(required, extend("examples" = ["factory"]))]
+    pub(super) name: Option<String>,
+    /// The folder (path or URL) of the durable state. Each pipeline has its own.
+    #[schemars(required, extend("examples" = ["data/checkpoint", "az://container/checkpoint"]))]
+    pub(super) checkpoint: Option<String>,
+    /// When epochs start: `available-now` takes what is there and stops, `asap`
+    /// goes on as soon as there is data, a duration starts at most one each.
+    #[schemars(extend("default" = "asap", "examples" = ["available-now", "asap", "5s"]))]
+    pub(super) trigger: Option<String>,
+    /// About so many bytes in one epoch; at least one file or message.
+    #[schemars(extend("default" = "512MiB"))]
+    pub(super) max_bytes_per_epoch: Option<Size>,
+    /// At most so many events in one epoch. No bound by default.
+    #[schemars(range(min = 1))]
+    pub(super) max_events_per_epoch: Option<u64>,
+    /// The payload of one chunk, which is what a plugin receives in one call.
+    #[schemars(extend("default" = "1MiB"))]
+    pub(super) chunk: Option<Size>,
+    /// A longer message goes to the dead letters.
+    #[schemars(extend("default" = "16MiB"))]
+    pub(super) max_message: Option<Size>,
+    /// Threads that run plugins and encode Parquet. All cores by default.
+    #[schemars(range(min = 1, max = 1024))]
+    pub(super) threads: Option<u64>,
+    /// What happens to a message that cannot be processed.
+    #[schemars(extend("default" = "dead-letter"))]
+    pub(super) on_error: Option<OnError>,
+    /// The share of an epoch's messages that may become dead letters before the
+    /// pipeline stops.
+    #[schemars(range(min = 0, max = 1), extend("default" = 0.1))]
+    pub(super) max_dead_letter_ratio: Option<f64>,
+}
+
+/// What happens to a message that cannot be processed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnError {
+    /// It goes to the dead-letter table, and the pipeline goes on.
+    DeadLetter,
+    /// The pipeline stops before anything of its epoch is visible.
+    Fail,
+}
+
+/// Where messages come from: exactly one of these.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(extend("minProperties" = 1, "maxProperties" = 1))]
+pub(super) struct Source {
+    /// Files that are dropped in a folder of any object store.
+    pub(super) files: Option<Files>,
+    /// A seeded stream of made-up readings.
+    pub(super) generator: Option<Generator>,
+}
+
+/// Files that are dropped in a folder of any object store.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Files {
+    /// The folder (path or URL) that is looked through, with its subfolders.
+    #[schemars(required, extend("examples" = ["input/", "az://container/input"]))]
+    pub(super) path: Option<String>,
+    /// Which files count, as a pattern over the path below the folder.
+    #[schemars(extend("default" = "**", "examples" = ["*.json", "**/*.json.gz"]))]
+    pub(super) glob: Option<String>,
+    /// How messages lie in a file.
+    #[schemars(extend("default" = "json"))]
+    pub(super) format: Option<Format>,
+    /// At most so many files in one epoch.
+    #[schemars(range(min = 1), extend("default" = 1000))]
+    pub(super) max_files_per_epoch: Option<u64>,
+    /// How often the folder is listed.
+    #[schemars(extend("default" = "5s", "examples" = ["500ms", "1m"]))]
+    pub(super) poll_interval: Option<String>,
+}
+
+/// How messages lie in a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Format {
+    /// Arrays or objects, one or several, pretty-printed or not.
+    Json,
+    /// One JSON value on each line.
+    JsonLines,
+    /// One message on each line.
+    Text,
+    /// The file is one message.
+    Binary,
+}
+
+/// A seeded stream of made-up readings.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Generator {
+    /// The same seed gives the same stream.
+    #[schemars(extend("default" = 1))]
+    pub(super) seed: Option<u64>,
+    /// How many devices send readings.
+    #[schemars(range(min = 1, max = 10_000_000), extend("default" = 100))]
+    pub(super) devices: Option<u64>,
+    /// How many partitions the stream has.
+    #[schemars(range(min = 1, max = 1024), extend("default" = 1))]
+    pub(super) partitions: Option<u64>,
+    /// How many messages there are in all. Endless by default.
+    pub(super) events: Option<u64>,
+    /// How many readings one message has.
+    #[schemars(range(min = 1, max = 100_000), extend("default" = 1))]
+    pub(super) readings_per_message: Option<u64>,
+    /// How many messages there are each second. As fast as possible by default.
+    #[schemars(range(min = 1))]
+    pub(super) events_per_second: Option<u64>,
+    /// The time of the first reading.
+    #[schemars(extend("format" = "date-time", "default" = "2025-10-05T00:00:00Z"))]
+    pub(super) start: Option<String>,
+    /// The time from one reading of a device to its next.
+    #[schemars(extend("default" = "1s"))]
+    pub(super) interval: Option<String>,
+    /// The share of readings that come late.
+    #[schemars(range(min = 0, max = 1), extend("default" = 0.0))]
+    pub(super) out_of_order: Option<f64>,
+    /// The share of messages that are malformed.
+    #[schemars(range(min = 0, max = 1), extend("default" = 0.0))]
+    pub(super) malformed: Option<f64>,
+}
+
+/// A plugin and what it gets.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Plugin {
+    /// `builtin:NAME`, or the path of a component.
+    #[schemars(required, extend("examples" = ["builtin:json", "plugins/parser.wasm"]))]
+    pub(super) plugin: Option<String>,
+    /// The SHA-256 digest that the component must have.
+    #[schemars(extend("pattern" = "^[0-9a-fA-F]{64}$"))]
+    pub(super) sha256: Option<String>,
+    /// The plugin's own configuration.
+    pub(super) config: Option<Map<String, Value>>,
+    /// What the plugin may use.
+    pub(super) limits: Option<Limits>,
+}
+
+/// A plugin that maps, filters, enriches or explodes rows.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Transform {
+    /// The name of the step, unique in the file.
+    #[schemars(required, extend("examples" = ["clean"], "pattern" = "^[A-Za-z_][A-Za-z0-9_-]*$"))]
+    pub(super) name: Option<String>,
+    /// `builtin:NAME`, or the path of a component.
+    #[schemars(required, extend("examples" = ["builtin:filter", "plugins/clean.wasm"]))]
+    pub(super) plugin: Option<String>,
+    /// The SHA-256 digest that the component must have.
+    #[schemars(extend("pattern" = "^[0-9a-fA-F]{64}$"))]
+    pub(super) sha256: Option<String>,
+    /// The plugin's own configuration.
+    pub(super) config: Option<Map<String, Value>>,
+    /// What the plugin may use.
+    pub(super) limits: Option<Limits>,
+}
+
+/// What one instance of a plugin may use.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Limits {
+    /// The linear memory.
+    #[schemars(extend("default" = "64MiB"))]
+    pub(super) memory: Option<Size>,
+    /// The time of one call.
+    #[schemars(extend("default" = "500ms"))]
+    pub(super) deadline: Option<String>,
+    /// The stack.
+    #[schemars(extend("default" = "512KiB"))]
+    pub(super) stack: Option<Size>,
+    /// The bytes that one call may return.
+    #[schemars(extend("default" = "64MiB"))]
+    pub(super) result: Option<Size>,
+    /// The rows that one call may return.
+    #[schemars(range(min = 1, max = 2_147_483_646), extend("default" = 4_194_304))]
+    pub(super) rows: Option<u64>,
+}
+
+/// A Delta table that rows are appended to.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Table {
+    /// The folder (path or URL) of the table.
+    #[schemars(required, extend("examples" = ["data/tables/events", "az://container/tables/events"]))]
+    pub(super) path: Option<String>,
+    /// The columns that the table is partitioned by.
+    pub(super) partition_by: Option<Vec<Option<String>>>,
+    /// The columns, in order: `column`, `column as name`,
+    /// `message.FIELD as name`, `epoch.time as name`. All columns by default.
+    #[schemars(extend("examples" = [["deviceId", "ts as local_ts", "message.file_name as file", "epoch.time as server_ts"]]))]
+    pub(super) columns: Option<Vec<Option<String>>>,
+    /// Delta table properties that the table is created with.
+    pub(super) properties: Option<BTreeMap<String, Option<String>>>,
+    /// How data pages are compressed.
+    #[schemars(extend("default" = "zstd"))]
+    pub(super) compression: Option<Compression>,
+    /// The size that Parquet files aim at.
+    #[schemars(extend("default" = "128MiB"))]
+    pub(super) target_file_size: Option<Size>,
+}
+
+/// How data pages are compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Compression {
+    /// Zstandard: small and fast to read.
+    Zstd,
+    /// Snappy: larger, a little faster to write.
+    Snappy,
+    /// Not at all.
+    None,
+}
+
+/// The table of what could not become a row.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct DeadLetters {
+    /// The folder (path or URL) of the table. `<checkpoint>/dead_letters` by
+    /// default.
+    #[schemars(required, extend("examples" = ["data/tables/dead_letters"]))]
+    pub(super) path: Option<String>,
+}
+
+/// A number of bytes, or a text such as `64MiB` or `1GB`.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub(super) enum Size {
+    /// Bytes.
+    Bytes(u64),
+    /// A number with a unit.
+    Text(String),
+}
+
+impl JsonSchema for Size {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Size".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": ["integer", "string"], "minimum": 0, "pattern": "^[0-9]+ *([kKMGT]i?)?B?$" })
+    }
+}

@@ -1,0 +1,109 @@
+//! The small languages inside the strings of a pipeline file: sizes, durations,
+//! triggers, columns, globs, times.
+//!
+//! An `Err` is the remedy: what such a string looks like. It never repeats the
+//! string, which may be a secret.
+
+use std::time::Duration;
+
+use globset::{GlobBuilder, GlobMatcher};
+
+use super::shape::nearest;
+use super::validated::{ColumnFrom, TableColumn, Trigger};
+
+/// A number of bytes: `64MiB`, `1GB`, `512 KiB`, `100`.
+pub(super) fn size(text: &str) -> Result<u64, String> {
+    let remedy =
+        || "write a whole number with a unit, such as \"64MiB\" (B, kB, KiB, MB, MiB, GB, GiB, TB, TiB)".to_owned();
+    let text = text.trim();
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let factor: u64 = match unit.trim_start().to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "k" | "kb" => 1000,
+        "ki" | "kib" => 1 << 10,
+        "m" | "mb" => 1_000_000,
+        "mi" | "mib" => 1 << 20,
+        "g" | "gb" => 1_000_000_000,
+        "gi" | "gib" => 1 << 30,
+        "t" | "tb" => 1_000_000_000_000,
+        "ti" | "tib" => 1 << 40,
+        _ => return Err(remedy()),
+    };
+    number.parse::<u64>().ok().and_then(|number| number.checked_mul(factor)).ok_or_else(remedy)
+}
+
+/// A length of time that is not zero: `5m`, `500ms`, `1h 30m`.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text.trim()) {
+        Ok(Duration::ZERO) => Err("it must be longer than zero".to_owned()),
+        Ok(duration) => Ok(duration),
+        Err(_) => Err("write a number with a unit, such as \"500ms\", \"5s\", \"1m 30s\", \"2h\"".to_owned()),
+    }
+}
+
+/// `available-now`, `asap`, or an interval.
+pub(super) fn trigger(text: &str) -> Result<Trigger, String> {
+    match text {
+        "available-now" => Ok(Trigger::AvailableNow),
+        "asap" => Ok(Trigger::Asap),
+        text => duration(text).map(Trigger::Interval).map_err(|_| {
+            "allowed: \"available-now\", \"asap\", or an interval longer than zero such as \"5s\"".to_owned()
+        }),
+    }
+}
+
+/// A time with its zone (RFC 3339), in microseconds since 1970-01-01T00:00:00Z.
+pub(super) fn time_us(text: &str) -> Result<i64, String> {
+    let time = chrono::DateTime::parse_from_rfc3339(text);
+    time.map(|time| time.timestamp_micros())
+        .map_err(|_| "write a time with its zone (RFC 3339), such as \"2025-10-05T18:40:10Z\"".to_owned())
+}
+
+/// A pattern over paths, in which only `**` goes across `/`.
+pub(super) fn glob(text: &str) -> Result<GlobMatcher, String> {
+    let glob = GlobBuilder::new(text).literal_separator(true).build();
+    glob.map(|glob| glob.compile_matcher())
+        .map_err(|error| format!("{}; write a pattern such as \"**/*.json\"", error.kind()))
+}
+
+/// `column`, `column as name`, `message.FIELD as name`, `epoch.time as name`.
+pub(super) fn column(text: &str) -> Result<TableColumn, String> {
+    const FORMS: &str = "allowed: \"column\", \"column as name\", \"message.FIELD as name\", \"epoch.time as name\"";
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let (from, name) = match words.as_slice() {
+        [from] => (*from, None),
+        [from, "as", name] => (*from, Some(*name)),
+        _ => return Err(FORMS.to_owned()),
+    };
+    let from = match from.split_once('.') {
+        Some(("message", "")) => return Err(FORMS.to_owned()),
+        Some(("message", field)) => ColumnFrom::Message(field.to_owned()),
+        Some(("epoch", "time")) => ColumnFrom::EpochTime,
+        Some(("epoch", _)) => return Err("an epoch has only `epoch.time`".to_owned()),
+        Some((origin, _)) if nearest(origin, ["message", "epoch"].into_iter()).is_some() => {
+            return Err(FORMS.to_owned());
+        }
+        _ => ColumnFrom::Row(from.to_owned()),
+    };
+    let name = match (name, &from) {
+        (Some(name), _) => name,
+        (None, ColumnFrom::Row(column)) => column,
+        (None, ColumnFrom::Message(_) | ColumnFrom::EpochTime) => {
+            return Err("give it a name in the table: add ` as NAME`".to_owned());
+        }
+    };
+    // What Delta refuses in the names of columns.
+    if name.contains([' ', ',', ';', '{', '}', '(', ')', '\n', '\t', '=']) {
+        return Err("the name of a column has none of , ; { } ( ) = in it".to_owned());
+    }
+    Ok(TableColumn { name: name.to_owned(), from })
+}
+
+/// Whether it can name a table or a transform: a letter or `_`, then letters,
+/// digits, `_` and `-`.
+pub(super) fn is_name(text: &str) -> bool {
+    let mut chars = text.chars();
+    chars.next().is_some_and(|first| first == '_' || first.is_ascii_alphabetic())
+        && chars.all(|c| c == '_' || c == '-' || c.is_ascii_alphanumeric())
+}
