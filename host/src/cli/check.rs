@@ -3,15 +3,13 @@
 use std::path::PathBuf;
 
 use crate::Result;
-use crate::config;
-
-/// The names behind `builtin:`; none: any name goes through.
-pub(super) const BUILTINS: &[&str] = &[];
+use crate::env::Env;
+use crate::pipeline;
 
 /// Check a pipeline file and report all its problems.
 ///
-/// Reads the file, the environment and the files of secrets that it names.
-/// Changes nothing.
+/// Loads and configures the plugins, and looks at the tables and the checkpoint
+/// that exist. Reads no data and changes nothing.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
@@ -23,6 +21,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn execute(args: &Args) -> Result<()> {
-    let (pipeline, _) = config::load(&args.file, BUILTINS)?;
+    let (pipeline, file) = super::load(&args.file)?;
+    super::block_on(pipeline::check(&pipeline, &file, &Env::system()))?;
     super::print(&format!("{}: the pipeline {} is sound", args.file.display(), pipeline.name))
 }

@@ -1,8 +1,19 @@
 //! `weir generate`: make a folder of made-up readings.
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::IsTerminal as _;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use indicatif::ProgressBar;
+
+use crate::source::generator::{GeneratorSettings, ReadingsForm, write_readings};
 use crate::{Error, Result};
+
+/// Readings of one message, which is one line of a file of JSON lines.
+const READINGS_PER_MESSAGE: u32 = 10;
 
 /// Make a folder of made-up readings, for demonstrations and benchmarks.
 #[derive(Debug, clap::Args)]
@@ -14,7 +25,7 @@ pub(super) struct Args {
     /// The folder; made if it is not there.
     #[arg(value_name = "DIR")]
     dir: PathBuf,
-    /// How many readings in all.
+    /// How many readings in all, in messages of ten.
     #[arg(long, value_name = "N", default_value_t = 100_000)]
     readings: u64,
     /// How many files.
@@ -40,9 +51,9 @@ pub(super) struct Args {
 /// How readings lie in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum Format {
-    /// One array of readings.
+    /// One array of readings, indented.
     Json,
-    /// One reading on each line.
+    /// One array of ten readings on each line.
     JsonLines,
 }
 
@@ -51,6 +62,58 @@ fn ratio(text: &str) -> std::result::Result<f64, String> {
 }
 
 pub(super) fn execute(args: &Args) -> Result<()> {
-    let Args { dir: _, readings: _, files: _, format: _, seed: _, gzip: _, devices: _, malformed: _ } = args;
-    Err(Error::bug("not wired"))
+    let messages = args.readings.div_ceil(u64::from(READINGS_PER_MESSAGE));
+    let settings = GeneratorSettings {
+        seed: args.seed,
+        devices: args.devices,
+        readings_per_message: READINGS_PER_MESSAGE,
+        malformed: args.malformed,
+        ..GeneratorSettings::default()
+    };
+    settings.validate()?;
+    let failed = |path: &Path, error| Error::unavailable(format!("cannot write {}", path.display())).because(error);
+    std::fs::create_dir_all(&args.dir).map_err(|error| failed(&args.dir, error))?;
+    let bar =
+        if std::io::stderr().is_terminal() { ProgressBar::new(u64::from(args.files)) } else { ProgressBar::hidden() };
+    let files = u64::from(args.files);
+    for file in 0..files {
+        let path = args.dir.join(args.name(file));
+        let offsets = messages * file / files..messages * (file + 1) / files;
+        write(args, &settings, offsets, &path).map_err(|error| failed(&path, error))?;
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    super::print(&format!(
+        "{} readings in {files} files in {}",
+        messages * u64::from(READINGS_PER_MESSAGE),
+        args.dir.display()
+    ))
+}
+
+impl Args {
+    fn name(&self, file: u64) -> String {
+        let extension = match self.format {
+            Format::Json => "json",
+            Format::JsonLines => "jsonl",
+        };
+        format!("readings-{file:05}.{extension}{}", if self.gzip { ".gz" } else { "" })
+    }
+}
+
+/// Write one file under a name that no source takes, then give it its own.
+fn write(args: &Args, settings: &GeneratorSettings, offsets: Range<u64>, path: &Path) -> std::io::Result<()> {
+    let form = match args.format {
+        Format::Json => ReadingsForm::PrettyArray,
+        Format::JsonLines => ReadingsForm::JsonLines,
+    };
+    let unfinished = path.with_extension("tmp");
+    let mut file = File::create(&unfinished)?;
+    if args.gzip {
+        let mut gzip = GzEncoder::new(file, Compression::fast());
+        write_readings(settings, 0, offsets, form, &mut gzip)?;
+        gzip.finish()?;
+    } else {
+        write_readings(settings, 0, offsets, form, &mut file)?;
+    }
+    std::fs::rename(&unfinished, path)
 }

@@ -6,17 +6,24 @@
 mod check;
 mod dead_letters;
 mod generate;
+mod report;
 mod run;
 mod schema;
 mod table;
 
 use std::io::{IsTerminal as _, Write as _};
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
+use crate::config::{self, Pipeline, PipelineFile};
+use crate::plugin::builtin_names;
 use crate::{Error, Result};
+
+/// Threads for sources and stores.
+const RUNTIME_THREADS: usize = 2;
 
 const AFTER_HELP: &str = "\
 Exit codes:
@@ -97,6 +104,19 @@ fn log_to_stderr(filter: &str) -> Result<()> {
     let ansi = std::io::stderr().is_terminal();
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(ansi);
     log.try_init().map_err(|error| Error::bug("the log is already set up").because(error))
+}
+
+/// Read a pipeline file.
+fn load(file: &Path) -> Result<(Pipeline, PipelineFile)> {
+    config::load(file, &builtin_names().collect::<Vec<_>>())
+}
+
+/// Run a command that talks to stores.
+fn block_on<T>(command: impl Future<Output = Result<T>>) -> Result<T> {
+    // Sources and stores wait more than they work; the work has its own threads.
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(RUNTIME_THREADS).enable_all().build();
+    let runtime = runtime.map_err(|error| Error::unavailable("cannot start the async runtime").because(error))?;
+    runtime.block_on(command)
 }
 
 /// Print lines to standard output. A reader that has seen enough and closed the

@@ -2,12 +2,24 @@
 
 use std::path::PathBuf;
 
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use super::report::Reporter;
+use crate::env::{self, Env};
+use crate::pipeline;
 use crate::{Error, Result};
+
+/// Rows of each table that `--show` prints.
+const SHOWN_ROWS: usize = 10;
+/// What a shell makes of a process that Ctrl-C has ended.
+const SECOND_SIGNAL_EXIT_CODE: i32 = 130;
 
 /// Run a pipeline.
 ///
-/// Goes on where the last run stopped. The first Ctrl-C ends the run after the
-/// current epoch, the second one at once; neither loses or doubles a row.
+/// Goes on where the last run stopped. The first Ctrl-C commits what is prepared
+/// and abandons the epoch in the making, the second one ends at once; neither
+/// loses or doubles a row.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
@@ -45,7 +57,45 @@ pub(super) enum Progress {
 }
 
 pub(super) fn execute(args: &Args) -> Result<()> {
-    let (_pipeline, _file) = crate::config::load(&args.file, super::check::BUILTINS)?;
-    let Args { file: _, show: _, profile: _, progress: _ } = args;
-    Err(Error::bug("not wired"))
+    let (pipeline, file) = super::load(&args.file)?;
+    let env = Env::system();
+    let mut reporter = Reporter::new(args.progress);
+    super::block_on(async {
+        let shutdown = stop_on_signals()?;
+        let summary = pipeline::run(&pipeline, &file, &env, shutdown, &mut reporter).await?;
+        reporter.end(&summary);
+        if args.profile {
+            super::print(&reporter.profile())?;
+        }
+        if args.show {
+            for table in &pipeline.tables {
+                super::print(&format!("\n{}", table.location))?;
+                super::table::print_rows(&env, &table.location, SHOWN_ROWS, &[], super::table::Form::Table).await?;
+            }
+        }
+        Ok(())
+    })
+}
+
+/// A watch that says so at the first signal to stop; the second one ends the
+/// process.
+fn stop_on_signals() -> Result<watch::Receiver<bool>> {
+    let unheard = |error| Error::unavailable("cannot listen for signals").because(error);
+    let mut interrupts = signal(SignalKind::interrupt()).map_err(unheard)?;
+    let mut terminations = signal(SignalKind::terminate()).map_err(unheard)?;
+    let (stop, stopped) = watch::channel(false);
+    env::detached(async move {
+        for count in 1.. {
+            tokio::select! {
+                Some(()) = interrupts.recv() => {}
+                Some(()) = terminations.recv() => {}
+            }
+            if count > 1 {
+                std::process::exit(SECOND_SIGNAL_EXIT_CODE);
+            }
+            tracing::warn!("stopping: what is prepared is committed, the epoch in the making is abandoned");
+            stop.send_replace(true);
+        }
+    });
+    Ok(stopped)
 }

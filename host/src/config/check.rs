@@ -14,7 +14,7 @@ use super::file::PipelineFile;
 use super::problem::Problem;
 use super::raw;
 use super::texts;
-use super::validated::{OnError, Pipeline, Trigger};
+use super::validated::{OnError, Pipeline, SourceConfig, Trigger};
 use crate::env::{Location, available_cores};
 use crate::source::{ChunkBounds, EpochBounds};
 
@@ -66,6 +66,13 @@ impl<'a> Check<'a> {
         };
         let checkpoint = general.as_ref().and_then(|general| general.checkpoint.as_ref());
         self.places(source.as_ref(), checkpoint, &tables, dead_letters.as_ref());
+        let trigger = general.as_ref().and_then(|general| general.trigger);
+        if let (Some((SourceConfig::Generator(generator), _)), Some(Trigger::AvailableNow)) = (&source, trigger)
+            && generator.events.is_none()
+        {
+            let remedy = "say how many `events` there are, or use another trigger".to_owned();
+            self.wrong("source.generator", "an endless source never has all of it available", Some(remedy));
+        }
         let (source, max_files) = source?;
         let general = general?;
         Some(Pipeline {

@@ -35,8 +35,8 @@ pub use interpolate::{Surroundings, SystemSurroundings};
 pub use problem::{Problem, Problems};
 pub use schema::schema;
 pub use validated::{
-    ColumnFrom, Compression, FilesConfig, Format, GeneratorConfig, OnError, Pipeline, PluginConfig, PluginLimits,
-    PluginReference, SourceConfig, TableColumn, TableConfig, Trigger,
+    ColumnFrom, Compression, OnError, Pipeline, PluginConfig, PluginReference, SourceConfig, TableColumn, TableConfig,
+    Trigger,
 };
 
 use crate::{Error, Result};

@@ -106,8 +106,9 @@ pub(super) struct Files {
     /// The folder (path or URL) that is looked through, with its subfolders.
     #[schemars(required, extend("examples" = ["input/", "az://container/input"]))]
     pub(super) path: Option<String>,
-    /// Which files count, as a pattern over the path below the folder.
-    #[schemars(extend("default" = "**", "examples" = ["*.json", "**/*.json.gz"]))]
+    /// Which files count: a pattern without `/` is matched with the file name,
+    /// any other with the whole path below the folder.
+    #[schemars(extend("default" = "**", "examples" = ["*.json", "2025/**/*.json.gz"]))]
     pub(super) glob: Option<String>,
     /// How messages lie in a file.
     #[schemars(extend("default" = "json"))]
@@ -115,15 +116,16 @@ pub(super) struct Files {
     /// At most so many files in one epoch.
     #[schemars(range(min = 1), extend("default" = 1000))]
     pub(super) max_files_per_epoch: Option<u64>,
-    /// How often the folder is listed.
-    #[schemars(extend("default" = "5s", "examples" = ["500ms", "1m"]))]
+    /// How often the folder is listed: 250ms for a local folder and 5s for an
+    /// object store by default.
+    #[schemars(extend("examples" = ["500ms", "1m"]))]
     pub(super) poll_interval: Option<String>,
 }
 
 /// How messages lie in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub enum Format {
+pub(super) enum Format {
     /// Arrays or objects, one or several, pretty-printed or not.
     Json,
     /// One JSON value on each line.
@@ -142,24 +144,24 @@ pub(super) struct Generator {
     #[schemars(extend("default" = 1))]
     pub(super) seed: Option<u64>,
     /// How many devices send readings.
-    #[schemars(range(min = 1, max = 10_000_000), extend("default" = 100))]
-    pub(super) devices: Option<u64>,
+    #[schemars(range(min = 1, max = 10_000_000), extend("default" = 1000))]
+    pub(super) devices: Option<u32>,
     /// How many partitions the stream has.
     #[schemars(range(min = 1, max = 1024), extend("default" = 1))]
-    pub(super) partitions: Option<u64>,
+    pub(super) partitions: Option<u32>,
     /// How many messages there are in all. Endless by default.
     pub(super) events: Option<u64>,
     /// How many readings one message has.
-    #[schemars(range(min = 1, max = 100_000), extend("default" = 1))]
-    pub(super) readings_per_message: Option<u64>,
+    #[schemars(range(min = 1, max = 100_000), extend("default" = 10))]
+    pub(super) readings_per_message: Option<u32>,
     /// How many messages there are each second. As fast as possible by default.
-    #[schemars(range(min = 1))]
-    pub(super) events_per_second: Option<u64>,
+    #[schemars(extend("exclusiveMinimum" = 0))]
+    pub(super) events_per_second: Option<f64>,
     /// The time of the first reading.
-    #[schemars(extend("format" = "date-time", "default" = "2025-10-05T00:00:00Z"))]
+    #[schemars(extend("format" = "date-time", "default" = "2025-10-05T18:40:10Z"))]
     pub(super) start: Option<String>,
-    /// The time from one reading of a device to its next.
-    #[schemars(extend("default" = "1s"))]
+    /// The event time from one reading to the next.
+    #[schemars(extend("default" = "1ms"))]
     pub(super) interval: Option<String>,
     /// The share of readings that come late.
     #[schemars(range(min = 0, max = 1), extend("default" = 0.0))]
@@ -214,9 +216,6 @@ pub(super) struct Limits {
     /// The time of one call.
     #[schemars(extend("default" = "500ms"))]
     pub(super) deadline: Option<String>,
-    /// The stack.
-    #[schemars(extend("default" = "512KiB"))]
-    pub(super) stack: Option<Size>,
     /// The bytes that one call may return.
     #[schemars(extend("default" = "64MiB"))]
     pub(super) result: Option<Size>,

@@ -133,6 +133,8 @@ fn generator_is_a_source_and_takes_toml_times() {
     let (pipeline, _) = parsed(&text).unwrap_or_else(|problems| panic!("{problems}"));
     let SourceConfig::Generator(generator) = pipeline.source else { panic!("not a generator") };
     assert_eq!((generator.start_us, generator.devices, generator.events), (1_000_000, 100, None));
+    let endless = parsed(&text.replace("\"5s\"", "\"available-now\"")).expect_err("a run that never ends");
+    assert_eq!((endless.list.len(), endless.list[0].path.as_str()), (1, "source.generator"));
 }
 
 #[test]
@@ -305,6 +307,24 @@ fn sizes_are_read_with_their_units() {
     ] {
         assert_eq!(texts::size(text).ok(), expected, "{text}");
     }
+}
+
+#[test]
+fn load_reads_the_file_and_its_secrets() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("pipeline.toml");
+    assert_eq!(load(&path, &[]).expect_err("no file yet").kind(), crate::ErrorKind::Config);
+
+    std::fs::write(folder.path().join("secret"), "canary-5f1d\n").expect("written");
+    let text = VALID.replace("/run/secrets/canary", "secret").replace("${CONTAINER}", "lake");
+    std::fs::create_dir(folder.path().join("plugins")).expect("made");
+    std::fs::write(folder.path().join("plugins/clean.wasm"), "").expect("written");
+    std::fs::write(&path, &text).expect("written");
+    let (pipeline, _) = load(&path, &[]).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(pipeline.parser.config["token"], "canary-5f1d");
+
+    std::fs::write(&path, " ".repeat(2 << 20)).expect("written");
+    assert!(load(&path, &[]).expect_err("too long").to_string().contains("is longer than"));
 }
 
 #[test]

@@ -6,8 +6,6 @@
 
 use std::time::Duration;
 
-use globset::{GlobBuilder, GlobMatcher};
-
 use super::shape::nearest;
 use super::validated::{ColumnFrom, TableColumn, Trigger};
 
@@ -58,13 +56,6 @@ pub(super) fn time_us(text: &str) -> Result<i64, String> {
     let time = chrono::DateTime::parse_from_rfc3339(text);
     time.map(|time| time.timestamp_micros())
         .map_err(|_| "write a time with its zone (RFC 3339), such as \"2025-10-05T18:40:10Z\"".to_owned())
-}
-
-/// A pattern over paths, in which only `**` goes across `/`.
-pub(super) fn glob(text: &str) -> Result<GlobMatcher, String> {
-    let glob = GlobBuilder::new(text).literal_separator(true).build();
-    glob.map(|glob| glob.compile_matcher())
-        .map_err(|error| format!("{}; write a pattern such as \"**/*.json\"", error.kind()))
 }
 
 /// `column`, `column as name`, `message.FIELD as name`, `epoch.time as name`.

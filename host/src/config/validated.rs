@@ -6,12 +6,14 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use globset::GlobMatcher;
 use serde_json::{Map, Value};
 
-pub use super::raw::{Compression, Format, OnError};
+pub use super::raw::{Compression, OnError};
 use crate::env::Location;
 use crate::model::Digest;
+use crate::plugin::Limits;
+use crate::source::files::FilesSettings;
+use crate::source::generator::GeneratorSettings;
 use crate::source::{ChunkBounds, EpochBounds};
 
 /// A pipeline, as its file describes it.
@@ -61,47 +63,9 @@ pub enum Trigger {
 #[derive(Debug, Clone)]
 pub enum SourceConfig {
     /// Files in a folder.
-    Files(FilesConfig),
+    Files(FilesSettings),
     /// Made-up readings.
-    Generator(GeneratorConfig),
-}
-
-/// Files in a folder.
-#[derive(Debug, Clone)]
-pub struct FilesConfig {
-    /// The folder, with its subfolders.
-    pub folder: Location,
-    /// Which paths below the folder count; `/` is matched only by `**`.
-    pub glob: GlobMatcher,
-    /// How messages lie in a file.
-    pub format: Format,
-    /// How often the folder is listed; not zero.
-    pub poll_interval: Duration,
-}
-
-/// Made-up readings.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct GeneratorConfig {
-    /// The same seed gives the same stream.
-    pub seed: u64,
-    /// How many devices send readings; at least one.
-    pub devices: usize,
-    /// How many partitions there are; at least one.
-    pub partitions: usize,
-    /// How many messages there are in all; none: endless.
-    pub events: Option<u64>,
-    /// How many readings a message has; at least one.
-    pub readings_per_message: usize,
-    /// How many messages there are each second; none: as fast as possible.
-    pub events_per_second: Option<u64>,
-    /// The time of the first reading, microseconds since 1970-01-01T00:00:00Z.
-    pub start_us: i64,
-    /// The time from one reading of a device to its next; not zero.
-    pub interval: Duration,
-    /// The share of readings that come late, 0 to 1.
-    pub out_of_order: f64,
-    /// The share of messages that are malformed, 0 to 1.
-    pub malformed: f64,
+    Generator(GeneratorSettings),
 }
 
 /// A plugin and what it gets.
@@ -117,7 +81,7 @@ pub struct PluginConfig {
     /// print it.
     pub config: Value,
     /// What one instance may use.
-    pub limits: PluginLimits,
+    pub limits: Limits,
 }
 
 impl fmt::Debug for PluginConfig {
@@ -141,21 +105,6 @@ pub enum PluginReference {
     Builtin(String),
     /// A file that was there when the pipeline file was read; absolute.
     File(PathBuf),
-}
-
-/// What one instance of a plugin may use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PluginLimits {
-    /// Linear memory; more than a chunk, at most 4 GiB.
-    pub memory_bytes: usize,
-    /// The time of one call; not zero.
-    pub deadline: Duration,
-    /// The stack; 16 KiB to 16 MiB.
-    pub stack_bytes: usize,
-    /// The bytes that one call may return; not zero, less than 2 GiB.
-    pub result_bytes: usize,
-    /// The rows that one call may return; at least one.
-    pub rows: usize,
 }
 
 /// A Delta table that rows are appended to.

@@ -9,6 +9,11 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 pub trait Clock: Send + Sync {
     /// Microseconds since 1970-01-01T00:00:00Z. May jump, also backwards.
     fn now_us(&self) -> i64;
+
+    /// A point in time that never goes back, for judging how old something is.
+    fn monotonic(&self) -> Instant {
+        Instant::now()
+    }
 }
 
 /// The clock of the system.

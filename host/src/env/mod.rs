@@ -13,7 +13,7 @@ use std::sync::Arc;
 pub use clock::{Clock, ManualClock, Stopwatch, SystemClock};
 pub use location::Location;
 pub use storage::{OpenStore, PutIfAbsent, Storage, SystemStores};
-pub use threads::{Worker, available_cores, blocking, worker};
+pub use threads::{Worker, available_cores, blocking, detached, worker};
 
 use crate::model::AttemptId;
 

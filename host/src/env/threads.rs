@@ -43,3 +43,8 @@ impl<T> Worker<T> {
         self.0.join().map_err(|_| Error::bug(format!("the thread {name} panicked")))
     }
 }
+
+/// Start a task that nobody waits for, such as listening for signals.
+pub fn detached(task: impl Future<Output = ()> + Send + 'static) {
+    drop(tokio::spawn(task));
+}

@@ -17,13 +17,13 @@ use crate::config::{
 use crate::env::Env;
 use crate::model::PluginIdentity;
 use crate::plugin::{
-    ComponentSource, ConfigureError, Engine, Library, Limits, OnFailure, Parser, Plugin, StepSettings, Transform,
+    ComponentSource, ConfigureError, Engine, Library, OnFailure, Parser, Plugin, StepSettings, Transform,
 };
 use crate::sink::dead_letter;
 use crate::sink::delta::{Compression, Encoders, Table, TableSettings};
 use crate::source::Source;
-use crate::source::files::{FileFormat, FileSource, FilesSettings};
-use crate::source::generator::{Generator, GeneratorSettings};
+use crate::source::files::FileSource;
+use crate::source::generator::GeneratorSource;
 use crate::{Error, ErrorKind, Result};
 
 /// A pipeline whose parts fit together; nothing is opened yet.
@@ -182,25 +182,10 @@ impl Wiring {
 }
 
 fn source(pipeline: &Pipeline, env: &Env) -> Result<Box<dyn Source>> {
+    let chunks = pipeline.chunk_bounds;
     match &pipeline.source {
-        SourceConfig::Files(files) => {
-            let settings = FilesSettings {
-                folder: files.folder.clone(),
-                glob: files.glob.clone(),
-                format: match files.format {
-                    config::Format::Json => FileFormat::Json,
-                    config::Format::JsonLines => FileFormat::JsonLines,
-                    config::Format::Text => FileFormat::Text,
-                    config::Format::Binary => FileFormat::Binary,
-                },
-                poll_interval: files.poll_interval,
-            };
-            Ok(Box::new(FileSource::new(settings, env, pipeline.chunk_bounds)?))
-        }
-        SourceConfig::Generator(generator) => {
-            let settings: GeneratorSettings = generator.settings();
-            Ok(Box::new(Generator::new(settings, env, pipeline.chunk_bounds)?))
-        }
+        SourceConfig::Files(settings) => Ok(Box::new(FileSource::new(settings.clone(), env, chunks)?)),
+        SourceConfig::Generator(settings) => Ok(Box::new(GeneratorSource::new(settings.clone(), env, chunks)?)),
     }
 }
 
@@ -209,24 +194,14 @@ fn load(library: &Library, config: &PluginConfig) -> Result<Plugin> {
         PluginReference::Builtin(name) => ComponentSource::Builtin(name.clone()),
         PluginReference::File(path) => ComponentSource::File(path.clone()),
     };
-    library.load(&source, config.sha256, &limits(config))
-}
-
-fn limits(config: &PluginConfig) -> Limits {
-    let limits = &config.limits;
-    Limits {
-        memory_bytes: limits.memory_bytes,
-        deadline: limits.deadline,
-        result_bytes: limits.result_bytes,
-        rows: limits.rows,
-    }
+    library.load(&source, config.sha256, &config.limits)
 }
 
 fn step_settings(config: &PluginConfig, on_error: OnError) -> StepSettings {
     StepSettings {
         step: config.step.clone(),
         config: config.config.clone(),
-        limits: limits(config),
+        limits: config.limits,
         on_failure: match on_error {
             OnError::DeadLetter => OnFailure::Isolate,
             OnError::Fail => OnFailure::Fail,

@@ -8,10 +8,11 @@ use serde_json::Value;
 use super::super::raw;
 use super::super::shape::nearest;
 use super::super::texts;
-use super::super::validated::{PluginConfig, PluginLimits, PluginReference};
+use super::super::validated::{PluginConfig, PluginReference};
 use super::{Check, KIB, MAX_OFFSET, MIB, bytes};
 use crate::env::Location;
 use crate::model::Digest;
+use crate::plugin::Limits;
 
 /// The most that 32-bit linear memory can hold.
 const MAX_MEMORY_BYTES: u64 = 4 << 30;
@@ -109,10 +110,9 @@ impl Check<'_> {
         }
     }
 
-    fn limits(&mut self, path: &str, raw: raw::Limits, chunk_bytes: Option<u64>) -> Option<PluginLimits> {
+    fn limits(&mut self, path: &str, raw: raw::Limits, chunk_bytes: Option<u64>) -> Option<Limits> {
         let at = |key: &str| format!("{path}.{key}");
         let memory = self.size(&at("memory"), raw.memory, 64 * MIB, 64 * KIB..=MAX_MEMORY_BYTES);
-        let stack = self.size(&at("stack"), raw.stack, 512 * KIB, 16 * KIB..=16 * MIB);
         let result = self.size(&at("result"), raw.result, 64 * MIB, KIB..=MAX_OFFSET);
         let half = Duration::from_millis(500);
         let deadline = self.text(&at("deadline"), raw.deadline, "a duration", half, texts::duration);
@@ -123,10 +123,9 @@ impl Check<'_> {
             let remedy = "raise `memory` or lower `pipeline.chunk`".to_owned();
             self.wrong(&at("memory"), message, Some(remedy));
         }
-        Some(PluginLimits {
+        Some(Limits {
             memory_bytes: bytes(memory?),
             deadline: deadline?,
-            stack_bytes: bytes(stack?),
             result_bytes: bytes(result?),
             rows: bytes(raw.rows.unwrap_or(4 << 20)),
         })

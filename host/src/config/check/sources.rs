@@ -4,11 +4,10 @@ use std::time::Duration;
 
 use super::super::raw;
 use super::super::texts;
-use super::super::validated::{FilesConfig, Format, GeneratorConfig, SourceConfig};
+use super::super::validated::SourceConfig;
 use super::{Check, bytes};
-
-/// 2025-10-05T00:00:00Z
-const DEFAULT_START_US: i64 = 1_759_622_400_000_000;
+use crate::source::files::{FileFormat, FilesSettings};
+use crate::source::generator::GeneratorSettings;
 
 impl Check<'_> {
     /// The source, and how many of its files one epoch takes.
@@ -41,37 +40,50 @@ impl Check<'_> {
 
     fn files(&mut self, raw: raw::Files) -> Option<(SourceConfig, usize)> {
         let folder = self.location("source.files.path", raw.path);
-        let all = texts::glob("**").ok()?;
-        let glob = self.text("source.files.glob", raw.glob, "a pattern", all, texts::glob);
-        let every = Duration::from_secs(5);
+        let every = folder.as_ref().map_or(Duration::from_secs(5), FilesSettings::default_poll_interval);
         let poll = self.text("source.files.poll_interval", raw.poll_interval, "a duration", every, texts::duration);
-        let files = FilesConfig {
+        let settings = FilesSettings {
             folder: folder?,
-            glob: glob?,
-            format: raw.format.unwrap_or(Format::Json),
+            glob: raw.glob.unwrap_or_else(|| "**".to_owned()),
+            format: match raw.format.unwrap_or(raw::Format::Json) {
+                raw::Format::Json => FileFormat::Json,
+                raw::Format::JsonLines => FileFormat::JsonLines,
+                raw::Format::Text => FileFormat::Text,
+                raw::Format::Binary => FileFormat::Binary,
+            },
             poll_interval: poll?,
         };
-        Some((SourceConfig::Files(files), bytes(raw.max_files_per_epoch.unwrap_or(1000))))
+        if let Err(error) = settings.validate() {
+            self.wrong("source.files.glob", &error.to_string(), Some("write a pattern such as \"*.json\"".to_owned()));
+            return None;
+        }
+        Some((SourceConfig::Files(settings), bytes(raw.max_files_per_epoch.unwrap_or(1000))))
     }
 
-    fn generator(&mut self, raw: &raw::Generator) -> Option<GeneratorConfig> {
+    fn generator(&mut self, raw: &raw::Generator) -> Option<GeneratorSettings> {
+        let default = GeneratorSettings::default();
         let start = raw.start.clone();
-        let start_us = self.text("source.generator.start", start, "a time", DEFAULT_START_US, texts::time_us);
-        let second = Duration::from_secs(1);
+        let start_us = self.text("source.generator.start", start, "a time", default.start_us, texts::time_us);
+        let every = Duration::from_micros(default.interval_us.unsigned_abs());
         let interval = raw.interval.clone();
-        let interval = self.text("source.generator.interval", interval, "a duration", second, texts::duration);
-        Some(GeneratorConfig {
-            seed: raw.seed.unwrap_or(1),
-            devices: bytes(raw.devices.unwrap_or(100)),
-            partitions: bytes(raw.partitions.unwrap_or(1)),
+        let interval = self.text("source.generator.interval", interval, "a duration", every, texts::duration);
+        let settings = GeneratorSettings {
+            seed: raw.seed.unwrap_or(default.seed),
+            devices: raw.devices.unwrap_or(default.devices),
+            partitions: raw.partitions.unwrap_or(default.partitions),
             events: raw.events,
-            readings_per_message: bytes(raw.readings_per_message.unwrap_or(1)),
+            readings_per_message: raw.readings_per_message.unwrap_or(default.readings_per_message),
             events_per_second: raw.events_per_second,
             start_us: start_us?,
-            interval: interval?,
-            out_of_order: raw.out_of_order.unwrap_or(0.0),
-            malformed: raw.malformed.unwrap_or(0.0),
-        })
+            interval_us: i64::try_from(interval?.as_micros()).unwrap_or(i64::MAX),
+            out_of_order: raw.out_of_order.unwrap_or(default.out_of_order),
+            malformed: raw.malformed.unwrap_or(default.malformed),
+        };
+        if let Err(error) = settings.validate() {
+            self.wrong("source.generator", &error.to_string(), None);
+            return None;
+        }
+        Some(settings)
     }
 
     /// Whether nothing was reported at this path or below it.
