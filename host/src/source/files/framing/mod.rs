@@ -1,0 +1,108 @@
+//! Framing: where one message ends and the next begins in the bytes of a file.
+//!
+//! Pure and streaming: a framer is pushed every byte of a file once, in blocks of
+//! any size, and answers with the spans of messages as absolute positions. It
+//! holds no bytes and judges none: whoever pushes keeps the bytes from
+//! [`Framer::keep_from`] on.
+//!
+//! Invariants:
+//! - the spans do not depend on where the blocks end;
+//! - spans ascend and do not overlap; between them lie only separators (white
+//!   space, a byte-order mark, and the commas and brackets of a split array).
+
+mod json;
+mod lines;
+mod scan;
+
+pub(super) use json::{JsonFramer, MAX_INDENT_BYTES};
+pub(super) use lines::LineFramer;
+
+use super::settings::FileFormat;
+
+/// The byte-order mark of UTF-8 (Unicode Standard, section 23.8).
+const BYTE_ORDER_MARK: [u8; 3] = [0xEF, 0xBB, 0xBF];
+
+/// A message: the bytes `start..end` of the decompressed file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Frame {
+    /// The position of its first byte.
+    pub(super) start: u64,
+    /// The position behind its last byte.
+    pub(super) end: u64,
+}
+
+/// How a push ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use = "after a rewind, bytes must be pushed again"]
+pub(super) enum Pushed {
+    /// The block is taken.
+    All,
+    /// Push again from [`Framer::position`] on, which is not before
+    /// [`Framer::keep_from`] was.
+    Rewound,
+}
+
+/// The framer of one file.
+#[derive(Debug)]
+pub(super) enum Framer {
+    /// One message a line.
+    Lines(LineFramer),
+    /// One message a root value, or an element of a long root array.
+    Json(JsonFramer),
+    /// The file is one message; holds the position.
+    Whole(u64),
+}
+
+impl Framer {
+    /// The framer for a format; root arrays of JSON longer than `split_bytes`
+    /// are split.
+    pub(super) fn new(format: FileFormat, split_bytes: u64) -> Self {
+        match format {
+            FileFormat::Json => Self::Json(JsonFramer::new(split_bytes)),
+            FileFormat::JsonLines => Self::Lines(LineFramer::json()),
+            FileFormat::Text => Self::Lines(LineFramer::text()),
+            FileFormat::Binary => Self::Whole(0),
+        }
+    }
+
+    /// The position of the byte to push next.
+    pub(super) fn position(&self) -> u64 {
+        match self {
+            Self::Lines(lines) => lines.position(),
+            Self::Json(json) => json.position(),
+            Self::Whole(position) => *position,
+        }
+    }
+
+    /// The first byte that a coming span or rewind may need.
+    pub(super) fn keep_from(&self) -> u64 {
+        match self {
+            Self::Lines(lines) => lines.keep_from(),
+            Self::Json(json) => json.keep_from(),
+            Self::Whole(_) => 0,
+        }
+    }
+
+    /// Take the bytes at [`Framer::position`] and say which messages ended.
+    pub(super) fn push(&mut self, block: &[u8], frames: &mut Vec<Frame>) -> Pushed {
+        match self {
+            Self::Lines(lines) => lines.push(block, frames),
+            Self::Json(json) => return json.push(block, frames),
+            Self::Whole(position) => *position += block.len() as u64,
+        }
+        Pushed::All
+    }
+
+    /// The file ends here: what is left is a message.
+    pub(super) fn finish(&mut self, frames: &mut Vec<Frame>) {
+        match self {
+            Self::Lines(lines) => lines.finish(frames),
+            Self::Json(json) => json.finish(frames),
+            Self::Whole(0) => {}
+            Self::Whole(end) => frames.push(Frame { start: 0, end: *end }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,0 @@
-//! A seeded stream of readings, for demonstrations and benchmarks.
