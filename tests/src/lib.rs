@@ -1,1 +1,21 @@
-//! harness
+//! The harness of weir's integration tests: the real binary, stores that break
+//! on command, and exact comparison of tables.
+
+pub mod binary;
+pub mod faults;
+pub mod python;
+pub mod readings;
+pub mod tables;
+
+use std::path::{Path, PathBuf};
+
+/// The root of the project.
+pub fn root() -> PathBuf {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
+    tests.parent().expect("invariant: the tests lie in a folder of the project").to_owned()
+}
+
+/// A component that was built for the tests.
+pub fn fixture(name: &str) -> PathBuf {
+    root().join("tests/fixtures/plugins").join(name)
+}

@@ -2,7 +2,12 @@
 
 use std::path::PathBuf;
 
-use crate::{Error, Result};
+use super::table::{Form, print_rows};
+use crate::Result;
+use crate::env::Env;
+
+/// What a person needs; JSON has all columns, the raw bytes in hexadecimal.
+const SHOWN: [&str; 7] = ["epoch", "step", "source_place", "position", "element", "reason", "plugin"];
 
 /// Show what could not become a row, with where it came from and why.
 #[derive(Debug, clap::Args)]
@@ -23,7 +28,8 @@ pub(super) struct Args {
 }
 
 pub(super) fn execute(args: &Args) -> Result<()> {
-    let (_pipeline, _file) = crate::config::load(&args.file, super::check::BUILTINS)?;
-    let Args { file: _, limit: _, json: _ } = args;
-    Err(Error::bug("not wired"))
+    let (pipeline, _) = super::load(&args.file)?;
+    let columns = if args.json { Vec::new() } else { SHOWN.map(str::to_owned).to_vec() };
+    let env = Env::system();
+    super::block_on(print_rows(&env, &pipeline.dead_letters, args.limit, &columns, Form::new(args.json)))
 }

@@ -1,5 +1,15 @@
 //! `weir table`: look into a Delta table.
 
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch, StringArray};
+use arrow::json::LineDelimitedWriter;
+use arrow::util::display::FormatOptions;
+use arrow::util::pretty::pretty_format_batches_with_options;
+
+use crate::env::{Env, Location};
+use crate::sink::delta::show::{self, HistoryEntry};
 use crate::{Error, Result};
 
 /// Look into a Delta table.
@@ -60,12 +70,120 @@ pub(super) fn execute(args: &Args) -> Result<()> {
     }
 }
 
+/// How rows are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// For people.
+    Table,
+    /// One JSON object a line.
+    Json,
+}
+
+impl Form {
+    pub(super) fn new(json: bool) -> Self {
+        if json { Self::Json } else { Self::Table }
+    }
+}
+
 fn show(args: &Show) -> Result<()> {
-    let Show { path: _, limit: _, columns: _, json: _ } = args;
-    Err(Error::bug("not wired"))
+    let env = Env::system();
+    let location = location(&args.path)?;
+    super::block_on(print_rows(&env, &location, args.limit, &args.columns, Form::new(args.json)))
 }
 
 fn history(args: &History) -> Result<()> {
-    let History { path: _, limit: _, json: _ } = args;
-    Err(Error::bug("not wired"))
+    let env = Env::system();
+    let storage = env.storage(&location(&args.path)?)?;
+    let entries = super::block_on(show::history(&storage, args.limit))?;
+    if args.json {
+        return entries.iter().try_for_each(|entry| super::print(&as_json(entry).to_string()));
+    }
+    let names = ["version", "time", "operation", "epoch", "rows", "files", "plugins"];
+    let mut columns: [Vec<String>; 7] = Default::default();
+    for entry in &entries {
+        for (column, cell) in columns.iter_mut().zip(cells(entry)) {
+            column.push(cell);
+        }
+    }
+    let columns = names.into_iter().zip(columns).map(|(name, column)| {
+        let column: ArrayRef = Arc::new(StringArray::from(column));
+        (name, column)
+    });
+    let batch = RecordBatch::try_from_iter(columns);
+    let batch = batch.map_err(|error| Error::bug("the history does not make a table").because(error))?;
+    super::print(&as_table(&[batch])?)
+}
+
+/// The first rows of the table at a location, for people or programs.
+pub(super) async fn print_rows(
+    env: &Env,
+    location: &Location,
+    limit: usize,
+    columns: &[String],
+    form: Form,
+) -> Result<()> {
+    let storage = env.storage(location)?;
+    let columns = (!columns.is_empty()).then_some(columns);
+    let rows = show::first_rows(&storage, limit, columns).await?;
+    if form == Form::Json {
+        let mut writer = LineDelimitedWriter::new(Vec::new());
+        let failed = |error| Error::data("the rows cannot be written as JSON").because(error);
+        rows.iter().try_for_each(|rows| writer.write(rows)).and_then(|()| writer.finish()).map_err(failed)?;
+        return match String::from_utf8_lossy(&writer.into_inner()).trim_end() {
+            "" => Ok(()),
+            lines => super::print(lines),
+        };
+    }
+    let shown: usize = rows.iter().map(RecordBatch::num_rows).sum();
+    let all = show::overview(&storage).await?.rows();
+    super::print(&as_table(&rows)?)?;
+    super::print(&match all {
+        Some(all) => format!("{shown} of {all} rows"),
+        None => format!("{shown} rows"),
+    })
+}
+
+/// Where a table is that a person has named.
+fn location(path: &str) -> Result<Location> {
+    Location::parse(path, Path::new(""))
+}
+
+fn as_table(rows: &[RecordBatch]) -> Result<String> {
+    let options = FormatOptions::new().with_timestamp_tz_format(Some("%Y-%m-%dT%H:%M:%S%.fZ"));
+    let table = pretty_format_batches_with_options(rows, &options);
+    table.map(|table| table.to_string()).map_err(|error| Error::data("the rows cannot be shown").because(error))
+}
+
+fn cells(entry: &HistoryEntry) -> [String; 7] {
+    let time = entry.timestamp_ms.and_then(chrono::DateTime::from_timestamp_millis);
+    let plugins = entry.info.get("weir").and_then(|weir| weir.get("plugins")).and_then(|plugins| plugins.as_array());
+    let plugin = |plugin: &serde_json::Value| {
+        let text = |key: &str| plugin.get(key).and_then(|value| value.as_str()).unwrap_or("?").to_owned();
+        let digest: String = text("sha256").chars().take(12).collect();
+        format!("{} {} {digest}", text("name"), text("version"))
+    };
+    let plugins: Vec<String> = plugins.into_iter().flatten().map(plugin).collect();
+    let epochs: Vec<String> = entry.epochs.values().map(ToString::to_string).collect();
+    [
+        entry.version.to_string(),
+        time.map_or_else(String::new, |time| time.to_rfc3339_opts(chrono::SecondsFormat::Millis, true)),
+        entry.operation.clone(),
+        epochs.join(", "),
+        entry.rows.to_string(),
+        format!("+{} -{}", entry.files_added, entry.files_removed),
+        plugins.join(", "),
+    ]
+}
+
+fn as_json(entry: &HistoryEntry) -> serde_json::Value {
+    serde_json::json!({
+        "version": entry.version,
+        "timestamp": entry.timestamp_ms,
+        "operation": entry.operation,
+        "epochs": entry.epochs,
+        "rows": entry.rows,
+        "filesAdded": entry.files_added,
+        "filesRemoved": entry.files_removed,
+        "info": entry.info,
+    })
 }
