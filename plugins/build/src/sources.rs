@@ -1,0 +1,58 @@
+//! The digest of all that a component is made of.
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+use crate::Result;
+
+/// The digest of a plugin's sources: its crate, the SDK, the contract, the
+/// workspace with its lock file, and `flags`.
+pub(crate) fn digest(repository: &Path, guest: &str, flags: &str) -> Result<String> {
+    let plugins = repository.join("plugins");
+    let mut files = vec![plugins.join("Cargo.toml"), plugins.join("Cargo.lock")];
+    for folder in ["sdk", guest] {
+        files.push(plugins.join(folder).join("Cargo.toml"));
+        walk(&plugins.join(folder).join("src"), &mut files)?;
+    }
+    walk(&repository.join("wit"), &mut files)?;
+    // Names are compared as text with forward slashes, so that every system sorts them alike.
+    let mut named = Vec::new();
+    for file in files {
+        let name = file.strip_prefix(repository).unwrap_or(&file).to_string_lossy().replace('\\', "/");
+        named.push((name, file));
+    }
+    named.sort();
+    let mut all = Sha256::new();
+    all.update(flags);
+    for (name, file) in named {
+        let bytes = std::fs::read(&file).map_err(|error| format!("cannot read {}: {error}", file.display()))?;
+        all.update(format!("\n{name} {}", sha256(&bytes)));
+    }
+    Ok(hexadecimal(&all.finalize()))
+}
+
+pub(crate) fn sha256(bytes: &[u8]) -> String {
+    hexadecimal(&Sha256::digest(bytes))
+}
+
+fn walk(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
+    let unreadable = |error| format!("cannot read {}: {error}", folder.display());
+    for entry in std::fs::read_dir(folder).map_err(unreadable)? {
+        let path = entry.map_err(unreadable)?.path();
+        if path.is_dir() {
+            walk(&path, files)?;
+        } else {
+            files.push(path);
+        }
+    }
+    Ok(())
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

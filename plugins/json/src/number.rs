@@ -1,0 +1,206 @@
+//! Numbers: the strict grammar of JSON, and exact conversion.
+
+use crate::cursor::{Cursor, Result};
+
+/// A number as it is written: `mantissa · 10^exponent`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Number {
+    pub(crate) start: usize,
+    pub(crate) end: usize,
+    negative: bool,
+    /// All digits; meaningless unless `fits`.
+    mantissa: u64,
+    exponent: i32,
+    /// Whether the digits fit the mantissa and the exponent is sane.
+    fits: bool,
+    /// Written without a fraction and an exponent.
+    integral: bool,
+}
+
+/// Nineteen digits always fit 64 bits.
+const DIGITS_MAX: usize = 19;
+/// No exponent beyond this matters, and none overflows when it is shifted.
+const EXPONENT_MAX: i32 = 9999;
+
+impl Cursor<'_> {
+    /// Expect a number; the cursor is at its first byte.
+    #[inline]
+    pub(crate) fn number(&mut self) -> Result<Number> {
+        let start = self.at;
+        let negative = self.peek() == Some(b'-');
+        self.at += usize::from(negative);
+        let mut mantissa = 0;
+        let first = self.peek();
+        let mut digits = self.digits(&mut mantissa);
+        if digits == 0 {
+            return self.malformed("expected a digit");
+        }
+        if first == Some(b'0') && digits > 1 {
+            self.at -= digits - 1;
+            return self.malformed("a number must not start with zeros");
+        }
+        let mut exponent = 0;
+        let mut integral = true;
+        if self.peek() == Some(b'.') {
+            self.at += 1;
+            let fraction = self.digits(&mut mantissa);
+            if fraction == 0 {
+                return self.malformed("expected a digit");
+            }
+            digits += fraction;
+            exponent = -i32::try_from(fraction).unwrap_or(EXPONENT_MAX);
+            integral = false;
+        }
+        if let Some(b'e' | b'E') = self.peek() {
+            exponent = exponent.saturating_add(self.exponent()?);
+            integral = false;
+        }
+        let fits = digits <= DIGITS_MAX && exponent.abs() < EXPONENT_MAX;
+        Ok(Number { start, end: self.at, negative, mantissa, exponent, fits, integral })
+    }
+
+    #[inline]
+    fn digits(&mut self, mantissa: &mut u64) -> usize {
+        let start = self.at;
+        while let Some(digit) = self.peek().map(|byte| byte.wrapping_sub(b'0')).filter(|digit| *digit < 10) {
+            *mantissa = mantissa.wrapping_mul(10).wrapping_add(u64::from(digit));
+            self.at += 1;
+        }
+        self.at - start
+    }
+
+    fn exponent(&mut self) -> Result<i32> {
+        self.at += 1;
+        let sign = self.peek();
+        self.at += usize::from(matches!(sign, Some(b'+' | b'-')));
+        let start = self.at;
+        let mut value = 0_i32;
+        while let Some(digit @ b'0'..=b'9') = self.peek() {
+            value = (value * 10 + i32::from(digit - b'0')).min(EXPONENT_MAX);
+            self.at += 1;
+        }
+        if self.at == start {
+            return self.malformed("expected a digit");
+        }
+        Ok(if sign == Some(b'-') { -value } else { value })
+    }
+}
+
+impl Number {
+    /// The nearest 64-bit floating-point number; none if that is infinite.
+    #[inline]
+    pub(crate) fn double(&self, bytes: &[u8]) -> Option<f64> {
+        // Both sides of the operation are exact, so its one rounding is right
+        // (Clinger, How to read floating point numbers accurately, 1990).
+        if self.fits && self.mantissa <= 1 << 53 && self.exponent.unsigned_abs() < 23 {
+            let power = POWERS[self.exponent.unsigned_abs() as usize];
+            let magnitude = self.mantissa as f64;
+            let magnitude = if self.exponent < 0 { magnitude / power } else { magnitude * power };
+            return Some(if self.negative { -magnitude } else { magnitude });
+        }
+        let text = std::str::from_utf8(&bytes[self.start..self.end]).ok()?;
+        text.parse().ok().filter(|value: &f64| value.is_finite())
+    }
+
+    /// The integer, if the number is written as one and fits.
+    #[inline]
+    pub(crate) fn bigint(&self) -> Option<i64> {
+        if !self.integral || !self.fits {
+            return None;
+        }
+        if self.negative { 0_i64.checked_sub_unsigned(self.mantissa) } else { i64::try_from(self.mantissa).ok() }
+    }
+
+    /// The number times `10^shift`, rounded down to an integer, if it fits.
+    pub(crate) fn scaled(&self, shift: i32) -> Option<i64> {
+        if !self.fits {
+            return None;
+        }
+        if self.mantissa == 0 {
+            return Some(0);
+        }
+        let magnitude = i128::from(self.mantissa);
+        let value = if self.negative { -magnitude } else { magnitude };
+        let scaled = match self.exponent + shift {
+            up @ 0..=19 => value * 10_i128.pow(up.unsigned_abs()),
+            down @ -20..0 => value.div_euclid(10_i128.pow(down.unsigned_abs())),
+            down if down < 0 => -i128::from(self.negative),
+            _ => return None,
+        };
+        i64::try_from(scaled).ok()
+    }
+}
+
+/// The powers of ten that a 64-bit floating-point number holds exactly.
+const POWERS: [f64; 23] = [
+    1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20,
+    1e21, 1e22,
+];
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn number(text: &str) -> Option<Number> {
+        Cursor::new(text.as_bytes()).number().ok().filter(|number| number.end == text.len())
+    }
+
+    fn double(text: &str) -> Option<f64> {
+        number(text).and_then(|number| number.double(text.as_bytes()))
+    }
+
+    #[test]
+    fn only_the_strict_grammar_is_a_number() {
+        for good in ["0", "-0", "10", "1.0", "1e5", "1E+5", "-1.25e-7", "0.5", "0e0"] {
+            assert!(number(good).is_some(), "{good}");
+        }
+        for bad in ["", "-", "01", "-01", "00", "1.", ".5", "1e", "1e+", "+1", "1.e5", "0x1", "--1"] {
+            assert!(number(bad).is_none(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn doubles_that_overflow_are_no_doubles() {
+        assert_eq!(double("1e400"), None);
+        assert_eq!(double("-1e400"), None);
+        assert_eq!(double("1e-400"), Some(0.0));
+        assert_eq!(double("1e99999999999999999999"), None);
+        assert_eq!(double("123456789012345678901234567890"), Some(1.234_567_890_123_456_8e29));
+        assert_eq!(double("-0").map(f64::to_bits), Some((-0.0_f64).to_bits()));
+    }
+
+    #[test]
+    fn integers_are_exact_or_none() {
+        let bigint = |text| number(text).and_then(|number| number.bigint());
+        assert_eq!(bigint("9223372036854775807"), Some(i64::MAX));
+        assert_eq!(bigint("-9223372036854775808"), Some(i64::MIN));
+        assert_eq!(bigint("9223372036854775808"), None);
+        assert_eq!(bigint("99999999999999999999"), None);
+        assert_eq!(bigint("-0"), Some(0));
+        assert_eq!(bigint("3.0"), None);
+        assert_eq!(bigint("3e0"), None);
+    }
+
+    #[test]
+    fn scaling_rounds_down_and_never_wraps() {
+        let scaled = |text, shift| number(text).and_then(|number| number.scaled(shift));
+        assert_eq!(scaled("1.5", 6), Some(1_500_000));
+        assert_eq!(scaled("1.0000019", 6), Some(1_000_001));
+        assert_eq!(scaled("-0.0000001", 6), Some(-1));
+        assert_eq!(scaled("-1e-9000", 6), Some(-1));
+        assert_eq!(scaled("1.7e9", 6), Some(1_700_000_000_000_000));
+        assert_eq!(scaled("1e30", 6), None);
+        assert_eq!(scaled("0e9000", 6), Some(0));
+        assert_eq!(scaled("9999999999999", 6), None);
+    }
+
+    proptest! {
+        #[test]
+        fn doubles_agree_with_the_standard_library(text in r"-?(0|[1-9][0-9]{0,24})(\.[0-9]{1,24})?([eE][+-]?[0-9]{1,3})?") {
+            let expected = text.parse::<f64>().ok().filter(|value| value.is_finite());
+            prop_assert_eq!(double(&text).map(f64::to_bits), expected.map(f64::to_bits));
+        }
+    }
+}

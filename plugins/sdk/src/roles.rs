@@ -1,0 +1,79 @@
+//! The roles of a plugin as traits, and the shells that connect them to the
+//! contract: an instance is configured once and then called chunk by chunk.
+
+use crate::{Batch, Error, Manifest, Messages, Parsed, ParserInfo, Problem, Schema, TransformInfo, Transformed};
+
+/// What every plugin says of itself.
+pub trait Plugin {
+    /// Name, version, purpose and the JSON Schema of the configuration. Called
+    /// on instances that were not configured; the same for every call.
+    fn manifest() -> Manifest;
+}
+
+/// Turns messages into rows.
+pub trait Parser: Sized {
+    /// Make an instance from a JSON object. `stored` is the schema that the
+    /// host keeps for the source, where it keeps one.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the configuration, at once.
+    fn configure(config: &str, stored: Option<Schema>) -> Result<(Self, ParserInfo), Vec<Problem>>;
+
+    /// Parse a chunk. Input that cannot become a row is a rejection within
+    /// [`Parsed`], not an error.
+    ///
+    /// # Errors
+    /// The call failed as a whole. The host retries it on a fresh instance,
+    /// then searches for the message that is to blame.
+    fn parse(&mut self, chunk: Messages) -> Result<Parsed, Error>;
+}
+
+/// Turns rows into rows.
+pub trait Transform: Sized {
+    /// Make an instance from a JSON object and the schema of the rows to come.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the configuration, at once.
+    fn configure(config: &str, input: Schema) -> Result<(Self, TransformInfo), Vec<Problem>>;
+
+    /// Transform a chunk.
+    ///
+    /// # Errors
+    /// The call failed as a whole. The host retries it on a fresh instance,
+    /// then searches for the row that is to blame.
+    fn apply(&mut self, rows: Batch) -> Result<Transformed, Error>;
+}
+
+/// What [`export!`](crate::export) expands to; not for direct use.
+#[doc(hidden)]
+pub mod shell {
+    use std::cell::RefCell;
+    use std::thread::LocalKey;
+
+    use crate::{Error, Problem, host};
+
+    /// The configured instance of a role: a component instance has one thread.
+    pub type Instance<T> = RefCell<Option<T>>;
+
+    /// Keep what `configured` made and hand out its description.
+    pub fn configure<T: 'static, I>(
+        instance: &'static LocalKey<Instance<T>>,
+        configured: impl FnOnce() -> Result<(T, I), Vec<Problem>>,
+    ) -> Result<I, Vec<Problem>> {
+        host::log_panics();
+        let (plugin, info) = configured()?;
+        instance.set(Some(plugin));
+        Ok(info)
+    }
+
+    /// Call the configured instance.
+    pub fn call<T: 'static, R>(
+        instance: &'static LocalKey<Instance<T>>,
+        call: impl FnOnce(&mut T) -> Result<R, Error>,
+    ) -> Result<R, Error> {
+        instance.with_borrow_mut(|plugin| match plugin {
+            Some(plugin) => call(plugin),
+            None => Err(Error::new("called before configure succeeded")),
+        })
+    }
+}
