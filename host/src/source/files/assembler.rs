@@ -211,8 +211,10 @@ impl Assembler {
                     self.buffer[from..from + kept].to_vec()
                 }
             };
-            self.held = self.index(frame.end);
-            self.held_position = frame.end;
+            // White space behind it may have gone with the rest of it.
+            let end = frame.end.max(self.held_position);
+            self.held = self.index(end);
+            self.held_position = end;
             let reason = format!(
                 "the message of {bytes} bytes is longer than the bound of {kept} bytes; its first {kept} bytes are kept"
             );
@@ -279,7 +281,8 @@ impl Assembler {
         if self.cut.as_ref().is_some_and(|cut| cut.start != keep_from) {
             self.cut = None;
         }
-        let open = framer.position() - keep_from;
+        // White space at the end may not belong to the message.
+        let open = (framer.position() - keep_from).saturating_sub(super::framing::MAX_INDENT_BYTES);
         if self.cut.is_none() && open > self.bounds.max_message_bytes as u64 {
             let from = self.index(keep_from);
             let raw = self.buffer[from..from + self.bounds.max_message_bytes].to_vec();

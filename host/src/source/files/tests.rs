@@ -156,6 +156,19 @@ async fn messages_longer_than_their_bound_are_unreadable() {
     let cut = format!("\"{}", "y".repeat(199));
     check(&[("f", b"[8]"), ("g", array.as_bytes())], FileFormat::Json, &expected, &[("g", 3, "1002 bytes", &cut)])
         .await;
+    let spaced = format!("[{{\"a\":1}}{},2 {} ]", " ".repeat(5000), " ".repeat(9));
+    let cut = format!("{{\"a\":1}}{}", " ".repeat(193));
+    check(&[("f", spaced.as_bytes())], FileFormat::Json, &[("f", 5009, "2")], &[("f", 1, "5007 bytes", &cut)]).await;
+    for spaces in [0, 1, 63, 64, 65, 66] {
+        let text = format!("\"{}\"", "y".repeat(198));
+        let array = format!("[{text}{},3]", " ".repeat(spaces));
+        let three = ("f", 202 + spaces as u64, "3");
+        let longer = format!("of {} bytes", 200 + spaces);
+        match spaces {
+            0..=64 => check(&[("f", array.as_bytes())], FileFormat::Json, &[("f", 1, &text), three], &[]).await,
+            _ => check(&[("f", array.as_bytes())], FileFormat::Json, &[three], &[("f", 1, &longer, &text)]).await,
+        }
+    }
     let whole = "z".repeat(300);
     check(&[("f", whole.as_bytes())], FileFormat::Binary, &[], &[("f", 0, "of 300 bytes", &whole[..200])]).await;
 }

@@ -119,7 +119,7 @@ impl JsonFramer {
                 if self.in_string {
                     self.significant_end = self.position;
                 }
-                self.end_element(frames);
+                self.end_element(self.position, frames);
             }
         }
     }
@@ -187,7 +187,7 @@ impl JsonFramer {
             if self.is_too_long(at) {
                 return self.rewind();
             }
-            self.end_root(at, frames);
+            self.end_root(at, at, frames);
         }
         if self.depth == 0 {
             self.step_at_root(byte, at, frames);
@@ -247,7 +247,7 @@ impl JsonFramer {
         let between_elements = self.mode == Mode::Elements && self.depth == 1;
         match byte {
             b',' if between_elements => {
-                self.end_element(frames);
+                self.end_element(at, frames);
                 return Pushed::All;
             }
             // Only its own kind closes the root value; the other is rubbish in it.
@@ -257,7 +257,7 @@ impl JsonFramer {
                     if self.is_too_long(self.position) {
                         return self.rewind();
                     }
-                    self.end_root(self.position, frames);
+                    self.end_root(at, self.position, frames);
                 }
                 return Pushed::All;
             }
@@ -302,12 +302,12 @@ impl JsonFramer {
         Pushed::Rewound
     }
 
-    /// The container at the root ends before `end`.
-    fn end_root(&mut self, end: u64, frames: &mut Vec<Frame>) {
+    /// The container at the root ends before `end`, what is in it before `at`.
+    fn end_root(&mut self, at: u64, end: u64, frames: &mut Vec<Frame>) {
         match self.mode {
             Mode::Root => self.end_value(end, frames),
             Mode::Elements => {
-                self.end_element(frames);
+                self.end_element(at, frames);
                 self.mode = Mode::Root;
                 self.value_start = None;
                 self.message_start = end;
@@ -326,9 +326,14 @@ impl JsonFramer {
         }
     }
 
-    fn end_element(&mut self, frames: &mut Vec<Frame>) {
+    /// The element, if there is one, ends before the separator at `at`.
+    ///
+    /// Much white space behind it counts as part of it, so that whether an
+    /// element is too long can be told before its separator is seen.
+    fn end_element(&mut self, at: u64, frames: &mut Vec<Frame>) {
         if let Some(start) = self.element_start.take() {
-            frames.push(Frame { start, end: self.significant_end });
+            let is_much = at - self.significant_end > MAX_INDENT_BYTES;
+            frames.push(Frame { start, end: if is_much { at } else { self.significant_end } });
         }
     }
 
