@@ -1,1 +1,15 @@
-fn main() {}
+//! The integration tests of weir: one binary, one module for each concern.
+
+mod architecture;
+mod checking;
+mod crashes;
+mod examples;
+mod hostile;
+mod kills;
+mod readers;
+mod rivals;
+
+/// Where the binary is that cargo built for these tests. Call first.
+fn binary() {
+    weir_tests::binary::is_at(env!("CARGO_BIN_EXE_weir"));
+}

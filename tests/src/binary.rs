@@ -1,33 +1,14 @@
-//! The real binary, built once and run as users run it.
+//! The real binary, run as users run it.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 
-/// The path of the `weir` binary, built with the profile of the tests.
-///
-/// # Panics
-/// If it cannot be built.
-pub fn path() -> &'static Path {
-    static PATH: OnceLock<PathBuf> = OnceLock::new();
-    PATH.get_or_init(build)
-}
+static PATH: OnceLock<&'static str> = OnceLock::new();
 
-fn build() -> PathBuf {
-    let cargo = option_env!("CARGO").unwrap_or("cargo");
-    let output = Command::new(cargo)
-        .args(["build", "--quiet", "--package", "weir", "--bin", "weir", "--message-format", "json"])
-        .current_dir(crate::root())
-        .stderr(Stdio::inherit())
-        .output()
-        .expect("cargo can be started");
-    assert!(output.status.success(), "the binary cannot be built");
-    let messages = String::from_utf8_lossy(&output.stdout);
-    let executable = messages.lines().rev().find_map(|line| {
-        let message: serde_json::Value = serde_json::from_str(line).ok()?;
-        message.get("executable")?.as_str().map(PathBuf::from)
-    });
-    executable.expect("cargo names the binary that it built")
+/// Say where the binary is, which only an integration test knows.
+pub fn is_at(path: &'static str) {
+    let _same = PATH.set(path);
 }
 
 /// A command of the binary with these arguments, to be run in a folder. Compiled
@@ -35,7 +16,7 @@ fn build() -> PathBuf {
 pub fn weir(folder: &Path, arguments: &[&str]) -> Command {
     static CACHE: OnceLock<tempfile::TempDir> = OnceLock::new();
     let cache = CACHE.get_or_init(|| tempfile::tempdir().expect("a folder for compiled plugins"));
-    let mut command = Command::new(path());
+    let mut command = Command::new(PATH.get().expect("the test has said where the binary is"));
     command.args(arguments).current_dir(folder).env("WEIR_CACHE_DIR", cache.path()).env_remove("WEIR_LOG");
     command.stdin(Stdio::null());
     command

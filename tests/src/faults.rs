@@ -117,10 +117,7 @@ impl ObjectStore for FaultyStore {
         self.run(self.inner.get_opts(location, options)).await
     }
 
-    fn delete_stream(
-        &self,
-        locations: BoxStream<'static, Result<Path>>,
-    ) -> BoxStream<'static, Result<Path>> {
+    fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
         match self.fate() {
             Fate::Works => self.inner.delete_stream(locations),
             Fate::FailsBefore => stream::once(async { Err(broken()) }).boxed(),

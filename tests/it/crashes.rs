@@ -1,0 +1,193 @@
+//! The epoch protocol under crashes, lost answers and failing operations: at
+//! every operation that a run makes on its stores.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use object_store::memory::InMemory;
+use object_store::path::Path as ObjectPath;
+use object_store::{ObjectStore, ObjectStoreExt as _};
+use tokio::sync::watch;
+use weir::config::{Pipeline, PipelineFile, SystemSurroundings};
+use weir::env::{Env, Location, SystemClock};
+use weir::pipeline::{Silent, Summary};
+use weir_tests::faults::{Fault, FaultyStore, OneStore};
+use weir_tests::readings;
+use weir_tests::tables::sorted_integers;
+
+const FILES: usize = 4;
+const READINGS_EACH: usize = 5;
+
+const PIPELINE: &str = r#"
+[pipeline]
+name = "crashes"
+checkpoint = "memory:///checkpoint"
+trigger = "available-now"
+threads = 2
+
+[source.files]
+path = "memory:///input"
+max_files_per_epoch = 2
+
+[parser]
+plugin = "builtin:json"
+config = { columns = "number bigint, device string" }
+
+[table.all]
+path = "memory:///tables/all"
+
+[table.numbers]
+path = "memory:///tables/numbers"
+columns = ["number"]
+"#;
+
+pub(crate) fn parse(text: &str) -> (Pipeline, PipelineFile) {
+    weir::config::parse(text.as_bytes(), Path::new("pipeline.toml"), &[], &SystemSurroundings).unwrap()
+}
+
+pub(crate) fn env(store: Arc<dyn ObjectStore>) -> Env {
+    Env { clock: Arc::new(SystemClock), stores: Arc::new(OneStore(store)) }
+}
+
+pub(crate) async fn run(store: Arc<dyn ObjectStore>, text: &str) -> weir::Result<Summary> {
+    let (pipeline, file) = parse(text);
+    let (_stop, shutdown) = watch::channel(false);
+    weir::pipeline::run(&pipeline, &file, &env(store), shutdown, &mut Silent).await
+}
+
+/// Files of readings in a new store.
+async fn input() -> Arc<InMemory> {
+    let store = Arc::new(InMemory::new());
+    for (name, text) in readings::files(FILES, READINGS_EACH) {
+        store.put(&ObjectPath::from(format!("input/{name}")), text.into()).await.unwrap();
+    }
+    store
+}
+
+/// Every reading is in both tables exactly once.
+#[track_caller]
+fn assert_whole(numbers: [Vec<i64>; 2], when: &str) {
+    let expected: Vec<i64> = (0..i64::try_from(FILES * READINGS_EACH).unwrap()).collect();
+    for numbers in numbers {
+        assert_eq!(numbers, expected, "{when}");
+    }
+}
+
+async fn numbers(store: &Arc<InMemory>) -> [Vec<i64>; 2] {
+    let env = env(Arc::clone(store) as _);
+    let table = |name: &str| Location::parse(&format!("memory:///tables/{name}"), Path::new("")).unwrap();
+    [sorted_integers(&env, &table("all"), "number").await, sorted_integers(&env, &table("numbers"), "number").await]
+}
+
+/// Breaks a run at each operation in turn; whatever it did, the next run leaves
+/// every reading in each table exactly once.
+async fn check(fault: Fault) {
+    let mut at = 0;
+    loop {
+        let store = input().await;
+        let faulty = FaultyStore::new(Arc::clone(&store), fault, at);
+        let first = run(Arc::clone(&faulty) as _, PIPELINE).await;
+        let when = format!("{fault:?} at operation {at}, after which the run said {first:?}");
+        if first.is_ok() {
+            assert_whole(numbers(&store).await, &when);
+        }
+        let second = run(Arc::clone(&store) as _, PIPELINE).await;
+        assert!(second.is_ok(), "{when}; the next run said {second:?}");
+        assert_whole(numbers(&store).await, &when);
+        if !faulty.was_reached() {
+            assert!(at > 20, "a run makes more than {at} operations");
+            return;
+        }
+        at += 1;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn crash_before_any_operation_loses_and_doubles_nothing() {
+    check(Fault::CrashBefore).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn crash_after_any_operation_loses_and_doubles_nothing() {
+    check(Fault::CrashAfter).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lost_answer_of_any_operation_loses_and_doubles_nothing() {
+    check(Fault::AnswerLost).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn failure_of_any_operation_loses_and_doubles_nothing() {
+    check(Fault::FailsOnce).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn crash_during_recovery_loses_and_doubles_nothing() {
+    // The first crash leaves a prepared epoch in about the middle of the run.
+    for first in (10..90).step_by(8) {
+        for second in (0..60).step_by(5) {
+            let store = input().await;
+            let faulty = FaultyStore::new(Arc::clone(&store), Fault::CrashAfter, first);
+            let _ = run(faulty, PIPELINE).await;
+            let faulty = FaultyStore::new(Arc::clone(&store), Fault::CrashBefore, second);
+            let _ = run(faulty, PIPELINE).await;
+            let last = run(Arc::clone(&store) as _, PIPELINE).await;
+            assert!(last.is_ok(), "crashes at {first} and {second}: {last:?}");
+            assert_whole(numbers(&store).await, &format!("crashes at {first} and {second}"));
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn damaged_records_are_named_and_never_used() {
+    let store = input().await;
+    run(Arc::clone(&store) as _, PIPELINE).await.unwrap();
+    let record = ObjectPath::from("checkpoint/main/epochs/00000000000000000001.json");
+    let sound = store.get(&record).await.unwrap().bytes().await.unwrap();
+    for at in (0..sound.len()).step_by(37) {
+        let mut damaged = sound.to_vec();
+        damaged[at] ^= 1;
+        store.put(&record, damaged.into()).await.unwrap();
+        let error = run(Arc::clone(&store) as _, PIPELINE).await.unwrap_err();
+        assert_eq!(error.kind(), weir::ErrorKind::Corrupt, "bit flipped in byte {at}: {error}");
+        assert!(error.to_string().contains("00000000000000000001.json"), "{error}");
+    }
+    for end in [0, 1, sound.len() / 2, sound.len() - 1] {
+        store.put(&record, sound.slice(..end).into()).await.unwrap();
+        let error = run(Arc::clone(&store) as _, PIPELINE).await.unwrap_err();
+        assert_eq!(error.kind(), weir::ErrorKind::Corrupt, "cut at {end}: {error}");
+    }
+    store.put(&record, sound.into()).await.unwrap();
+    run(Arc::clone(&store) as _, PIPELINE).await.unwrap();
+    assert_whole(numbers(&store).await, "after the record was restored");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn checkpoint_older_than_its_tables_is_refused() {
+    let store = input().await;
+    run(Arc::clone(&store) as _, PIPELINE).await.unwrap();
+    store.delete(&ObjectPath::from("checkpoint/main/epochs/00000000000000000001.json")).await.unwrap();
+    let error = run(Arc::clone(&store) as _, PIPELINE).await.unwrap_err();
+    assert_eq!(error.kind(), weir::ErrorKind::Corrupt);
+    assert!(error.to_string().contains("old copy"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hundreds_of_epochs_keep_the_ledger_and_clean_up_records() {
+    let text = PIPELINE.replace("max_files_per_epoch = 2", "max_files_per_epoch = 1");
+    let store = Arc::new(InMemory::new());
+    let count = 230;
+    for (name, text) in readings::files(count, 1) {
+        store.put(&ObjectPath::from(format!("input/{name}")), text.into()).await.unwrap();
+    }
+    run(Arc::clone(&store) as _, &text).await.unwrap();
+    let again = run(Arc::clone(&store) as _, &text).await.unwrap();
+    assert_eq!(again.epochs, 0, "all files are known after clean-up");
+    let expected: Vec<i64> = (0..count).map(|number| i64::try_from(number).unwrap()).collect();
+    assert_eq!(numbers(&store).await, [expected.clone(), expected]);
+    let (pipeline, _) = parse(&text);
+    let storage = env(Arc::clone(&store) as _).storage(&pipeline.checkpoint).unwrap();
+    let records = storage.list("main/epochs").await.unwrap();
+    assert!((100..count).contains(&records.len()), "{} records are kept", records.len());
+}

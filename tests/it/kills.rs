@@ -1,0 +1,92 @@
+//! The real binary, killed at random instants: exactly once all the same.
+
+use std::fs;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use weir::env::{Env, Location};
+use weir_tests::binary::{succeed, weir};
+use weir_tests::readings;
+use weir_tests::tables::sorted_integers;
+
+/// How often the process is killed, unless `WEIR_TEST_KILLS` says otherwise.
+const KILLS: u64 = 25;
+const FILES: usize = 60;
+const READINGS_EACH: usize = 500;
+
+const PIPELINE: &str = r#"
+[pipeline]
+name = "kills"
+checkpoint = "data/checkpoint"
+trigger = "available-now"
+threads = 2
+
+[source.files]
+path = "input"
+max_files_per_epoch = 1
+
+[parser]
+plugin = "builtin:json"
+config = { columns = "number bigint, device string" }
+
+[table.numbers]
+path = "data/numbers"
+partition_by = ["device"]
+"#;
+
+/// SplitMix64; the seed is printed when the test fails.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)) % bound
+    }
+}
+
+#[tokio::test]
+async fn kill_at_random_instants_loses_and_doubles_nothing() {
+    crate::binary();
+    let kills = std::env::var("WEIR_TEST_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(KILLS);
+    let seed = std::env::var("WEIR_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
+    let seed = seed.unwrap_or_else(|| u64::from(std::process::id()));
+    let mut random = Random(seed);
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("input")).unwrap();
+    fs::write(folder.path().join("pipeline.toml"), PIPELINE).unwrap();
+    let files = readings::files(FILES, READINGS_EACH);
+    // Files come while the process is killed and started again.
+    let mut waiting = files.chunks(FILES.div_ceil(usize::try_from(kills).unwrap().max(1)));
+    for _ in 0..kills {
+        for (name, text) in waiting.next().unwrap_or_default() {
+            drop_file(folder.path(), name, text);
+        }
+        let mut process = weir(folder.path(), &["run", "pipeline.toml", "--progress", "none"]);
+        let mut process = process.stderr(Stdio::null()).spawn().unwrap();
+        tokio::time::sleep(Duration::from_micros(random.below(400_000))).await;
+        process.kill().unwrap();
+        process.wait().unwrap();
+    }
+    for (name, text) in waiting.flatten() {
+        drop_file(folder.path(), name, text);
+    }
+    succeed(folder.path(), &["run", "pipeline.toml"]);
+    let table = Location::Local(folder.path().join("data/numbers"));
+    let numbers = sorted_integers(&Env::system(), &table, "number").await;
+    let expected: Vec<i64> = (0..i64::try_from(FILES * READINGS_EACH).unwrap()).collect();
+    assert!(numbers == expected, "seed {seed}: {} rows, {} expected", numbers.len(), expected.len());
+    let letters = Location::Local(folder.path().join("data/checkpoint/dead_letters"));
+    let letters = sorted_integers(&Env::system(), &letters, "epoch").await;
+    assert_eq!(letters, Vec::<i64>::new(), "seed {seed}: nothing was malformed");
+}
+
+/// Put a file in place as a careful writer does: complete under its name.
+fn drop_file(folder: &Path, name: &str, text: &str) {
+    let unfinished = folder.join("input").join(format!("{name}.tmp"));
+    fs::write(&unfinished, text).unwrap();
+    fs::rename(unfinished, folder.join("input").join(name)).unwrap();
+}
