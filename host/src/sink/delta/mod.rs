@@ -36,3 +36,6 @@ pub use maintain::Maintenance;
 pub use settings::{Compression, TableSettings};
 pub use stage::Stage;
 pub use table::{CommitOutcome, CommitRequest, Table};
+
+#[cfg(test)]
+mod tests;

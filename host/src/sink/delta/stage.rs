@@ -56,11 +56,9 @@ impl Plan {
         name
     }
 
-    /// The path in the store. Names are escaped already, unlike those that
-    /// [`Storage::path`] takes.
+    /// The path in the store.
     pub(super) fn path(&self, name: &str) -> Result<Path> {
-        let name = Path::parse(name).map_err(|error| Error::bug("a file's name is not a path").because(error))?;
-        Ok(self.storage.prefix().parts().chain(name.parts()).collect())
+        path_of(&self.storage, name)
     }
 
     pub(super) fn storage(&self) -> &Storage {
@@ -189,7 +187,8 @@ impl Stage {
     /// abandoned then.
     pub async fn finish(mut self) -> Result<Vec<StagedFile>> {
         let files = self.collect().await?;
-        self.plan.storage.sync(&self.plan.names.lock().unwrap_or_else(PoisonError::into_inner).clone()).await?;
+        let names = self.plan.names.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        self.plan.storage.sync(&names).await?;
         self.settled = true;
         Ok(files)
     }
@@ -252,6 +251,16 @@ impl Drop for Stage {
             }));
         }
     }
+}
+
+/// The path of a table's file in the store. Names are escaped already, unlike
+/// those that [`Storage::path`] takes.
+///
+/// # Errors
+/// Bug if the name is not a path.
+pub(super) fn path_of(storage: &Storage, name: &str) -> Result<Path> {
+    let name = Path::parse(name).map_err(|error| Error::bug("a file's name is not a path").because(error))?;
+    Ok(storage.prefix().parts().chain(name.parts()).collect())
 }
 
 fn ended() -> Error {
