@@ -8,6 +8,8 @@ use crate::Result;
 use crate::toolchain::{Debian, TARGET, Toolchain};
 
 const FLAGS: &[&str] = &["-Ctarget-feature=+simd128"];
+/// Where the sources of the standard library appear; see [`link_library`].
+const LIBRARY_LINK: &str = "/var/tmp/weir-rust-library";
 const BUILD_STD: &str = "-Zbuild-std=std,panic_abort";
 
 /// All flags that decide the bytes and come from here.
@@ -37,7 +39,7 @@ pub(crate) fn module(repository: &Path, toolchain: &Toolchain, name: &str) -> Re
     flags.push(remap(repository, "/src"));
     flags.push(remap(&cargo_home()?, "/cargo"));
     if let Some(debian) = &toolchain.debian {
-        let link = link_library(&plugins, debian)?;
+        let link = link_library(debian)?;
         flags.push(remap(&debian.rust_src, "/rust"));
         command
             .arg(BUILD_STD)
@@ -58,26 +60,28 @@ pub(crate) fn module(repository: &Path, toolchain: &Toolchain, name: &str) -> Re
     std::fs::read(&file).map_err(|error| format!("cannot read {}: {error}", file.display()))
 }
 
-/// Make the sources of the standard library appear inside the workspace.
+/// Make the sources of the standard library appear at one place on every machine.
 ///
-/// The names of symbols depend on the path of every crate, which cargo counts
-/// from the root of the workspace where it can. With the library inside, the
-/// place where the tool chain was unpacked has no influence.
-fn link_library(plugins: &Path, debian: &Debian) -> Result<PathBuf> {
+/// The names of symbols, and with them the order of functions, depend on the
+/// absolute path of every crate of the library; a link makes that path the same
+/// wherever the tool chain was unpacked. Another user's link is never followed.
+fn link_library(debian: &Debian) -> Result<PathBuf> {
     let library = debian.rust_src.join("library");
-    let link = plugins.join("target/rust-library");
-    if std::fs::read_link(&link).ok().as_ref() == Some(&library) {
-        return Ok(link);
+    let link = PathBuf::from(LIBRARY_LINK);
+    let points_there = || std::fs::read_link(&link).is_ok_and(|target| target == library);
+    if !points_there() {
+        // Renamed into place, so that a build at the same time always finds one.
+        let fresh = link.with_extension(std::process::id().to_string());
+        #[cfg(unix)]
+        let made = std::os::unix::fs::symlink(&library, &fresh).and_then(|()| std::fs::rename(&fresh, &link));
+        #[cfg(not(unix))]
+        let made = Err::<(), _>(std::io::Error::other("only on Unix"));
+        if let Err(error) = made {
+            let _ = std::fs::remove_file(&fresh);
+            return Err(format!("cannot link {LIBRARY_LINK} to {}: {error}; remove it", library.display()));
+        }
     }
-    let failed = |error| format!("cannot link {} to the library's sources: {error}", link.display());
-    std::fs::create_dir_all(plugins.join("target")).map_err(failed)?;
-    match std::fs::remove_file(&link) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(error)),
-        _ => {}
-    }
-    #[cfg(unix)]
-    std::os::unix::fs::symlink(&library, &link).map_err(failed)?;
-    Ok(link)
+    if points_there() { Ok(link) } else { Err(format!("{LIBRARY_LINK} belongs to another build; try again")) }
 }
 
 fn cargo_home() -> Result<PathBuf> {

@@ -93,7 +93,14 @@ fn run(arguments: &Arguments) -> Result<()> {
     // A check builds with the tool chain on record where that is the other one.
     let recorded_toolchain = recorded.as_ref().ok().map(|recorded| &recorded.toolchain);
     let debian = arguments.debian || arguments.check && recorded_toolchain.is_some_and(|toolchain| toolchain.build_std);
-    let toolchain = Toolchain::find(&repository.join("plugins"), debian)?;
+    let plugins = repository.join("plugins");
+    let toolchain = match Toolchain::find(&plugins, debian) {
+        Err(error) if debian && !arguments.debian => {
+            eprintln!("the recorded tool chain cannot be had: {error}");
+            Toolchain::find(&plugins, false)?
+        }
+        found => found?,
+    };
     println!("tool chain: {}", toolchain.identity);
     let mut fresh = Vec::new();
     for guest in &GUESTS {

@@ -24,7 +24,7 @@ const EXPONENT_MAX: i32 = 9999;
 
 impl Cursor<'_> {
     /// Expect a number; the cursor is at its first byte.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn number(&mut self) -> Result<Number> {
         let start = self.at;
         let negative = self.peek() == Some(b'-');
@@ -59,14 +59,16 @@ impl Cursor<'_> {
         Ok(Number { start, end: self.at, negative, mantissa, exponent, fits, integral })
     }
 
-    #[inline]
+    #[inline(always)]
     fn digits(&mut self, mantissa: &mut u64) -> usize {
-        let start = self.at;
-        while let Some(digit) = self.peek().map(|byte| byte.wrapping_sub(b'0')).filter(|digit| *digit < 10) {
+        let rest = &self.bytes[self.at..];
+        let mut length = 0;
+        while let Some(digit) = rest.get(length).map(|byte| byte.wrapping_sub(b'0')).filter(|digit| *digit < 10) {
             *mantissa = mantissa.wrapping_mul(10).wrapping_add(u64::from(digit));
-            self.at += 1;
+            length += 1;
         }
-        self.at - start
+        self.at += length;
+        length
     }
 
     fn exponent(&mut self) -> Result<i32> {
