@@ -12,7 +12,7 @@ const FAILING: &[(&str, &str)] = &[
     ("memory-bomb", "trapped"),
     ("stack-overflow", "trapped"),
     ("trap", "trapped, as configured"),
-    ("return-error", "failed, as configured"),
+    ("error", "failed, as configured"),
     ("invalid-utf8", "not valid UTF-8"),
     ("decreasing-offsets", "offset"),
     ("offsets-beyond-data", "offset"),

@@ -38,9 +38,9 @@ async fn two_hosts_at_once_lose_and_double_nothing() {
         for (name, text) in readings::files(12, 3) {
             store.put(&ObjectPath::from(format!("input/{name}")), text.into()).await.unwrap();
         }
-        let host = || tokio::spawn(run(Arc::clone(&store) as Arc<dyn ObjectStore>, PIPELINE));
-        let (one, other) = (host(), host());
-        let results = [one.await.unwrap(), other.await.unwrap()];
+        let host = || run(Arc::clone(&store) as Arc<dyn ObjectStore>, PIPELINE);
+        let (one, other) = tokio::join!(host(), host());
+        let results = [one, other];
         for result in &results {
             let fenced = result.as_ref().is_err_and(|error| error.kind() == ErrorKind::Fenced);
             assert!(result.is_ok() || fenced, "round {round}: {result:?}");

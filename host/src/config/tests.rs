@@ -132,7 +132,7 @@ fn generator_is_a_source_and_takes_toml_times() {
     );
     let (pipeline, _) = parsed(&text).unwrap_or_else(|problems| panic!("{problems}"));
     let SourceConfig::Generator(generator) = pipeline.source else { panic!("not a generator") };
-    assert_eq!((generator.start_us, generator.devices, generator.events), (1_000_000, 100, None));
+    assert_eq!((generator.start_us, generator.devices, generator.events), (1_000_000, 1000, None));
     let endless = parsed(&text.replace("\"5s\"", "\"available-now\"")).expect_err("a run that never ends");
     assert_eq!((endless.list.len(), endless.list[0].path.as_str()), (1, "source.generator"));
 }

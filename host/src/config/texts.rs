@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::shape::nearest;
 use super::validated::{ColumnFrom, TableColumn, Trigger};
+use crate::source::files::check_glob;
 
 /// A number of bytes: `64MiB`, `1GB`, `512 KiB`, `100`.
 pub(super) fn size(text: &str) -> Result<u64, String> {
@@ -56,6 +57,11 @@ pub(super) fn time_us(text: &str) -> Result<i64, String> {
     let time = chrono::DateTime::parse_from_rfc3339(text);
     time.map(|time| time.timestamp_micros())
         .map_err(|_| "write a time with its zone (RFC 3339), such as \"2025-10-05T18:40:10Z\"".to_owned())
+}
+
+/// A pattern over paths, as the source of files understands it.
+pub(super) fn glob(text: &str) -> Result<String, String> {
+    check_glob(text).map(|()| text.to_owned()).map_err(|_| "write a pattern such as \"*.json\"".to_owned())
 }
 
 /// `column`, `column as name`, `message.FIELD as name`, `epoch.time as name`.

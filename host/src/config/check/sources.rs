@@ -40,11 +40,13 @@ impl Check<'_> {
 
     fn files(&mut self, raw: raw::Files) -> Option<(SourceConfig, usize)> {
         let folder = self.location("source.files.path", raw.path);
+        let all = "**".to_owned();
+        let glob = self.text("source.files.glob", raw.glob, "a pattern", all, texts::glob);
         let every = folder.as_ref().map_or(Duration::from_secs(5), FilesSettings::default_poll_interval);
         let poll = self.text("source.files.poll_interval", raw.poll_interval, "a duration", every, texts::duration);
         let settings = FilesSettings {
             folder: folder?,
-            glob: raw.glob.unwrap_or_else(|| "**".to_owned()),
+            glob: glob?,
             format: match raw.format.unwrap_or(raw::Format::Json) {
                 raw::Format::Json => FileFormat::Json,
                 raw::Format::JsonLines => FileFormat::JsonLines,
@@ -53,10 +55,6 @@ impl Check<'_> {
             },
             poll_interval: poll?,
         };
-        if let Err(error) = settings.validate() {
-            self.wrong("source.files.glob", &error.to_string(), Some("write a pattern such as \"*.json\"".to_owned()));
-            return None;
-        }
         Some((SourceConfig::Files(settings), bytes(raw.max_files_per_epoch.unwrap_or(1000))))
     }
 

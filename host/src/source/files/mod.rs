@@ -29,7 +29,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 pub use ledger::{Ledger, LedgerLine, find_in_segment, read_segment};
-pub use settings::{FileFormat, FilesSettings};
+pub use settings::{FileFormat, FilesSettings, check_glob};
 
 use self::discovery::{Discovery, MAX_LISTED_FILES, Rank};
 use self::fields::FieldPlan;

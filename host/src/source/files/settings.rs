@@ -55,8 +55,16 @@ impl FilesSettings {
         if self.poll_interval.is_zero() {
             return Err(Error::config("the poll interval is zero: give a time such as 250ms"));
         }
-        FileGlob::parse(&self.glob).map(|_| ())
+        check_glob(&self.glob)
     }
+}
+
+/// Whether a glob can be understood.
+///
+/// # Errors
+/// Config if it is empty or malformed.
+pub fn check_glob(text: &str) -> Result<()> {
+    FileGlob::parse(text).map(|_| ())
 }
 
 /// A compiled glob.
