@@ -48,7 +48,10 @@ fn rooms_know_only_what_they_may() {
         for path in sources(&root().join("host/src").join(room)) {
             for line in production(&path) {
                 violations.extend(
-                    forbidden.iter().filter(|word| line.contains(**word)).map(|word| format!("{}: {word}", path.display())),
+                    forbidden
+                        .iter()
+                        .filter(|word| line.contains(**word))
+                        .map(|word| format!("{}: {word}", path.display())),
                 );
             }
         }

@@ -89,7 +89,10 @@ fn columns_that_nobody_makes_are_named() {
 #[test]
 fn plugin_in_the_wrong_role_is_refused() {
     check(
-        &[("plugin = \"builtin:json\"\nconfig = { columns = \"deviceId string, temperature double\" }", "plugin = \"builtin:identity\"")],
+        &[(
+            "plugin = \"builtin:json\"\nconfig = { columns = \"deviceId string, temperature double\" }",
+            "plugin = \"builtin:identity\"",
+        )],
         &[(12, "cannot be a parser")],
     );
 }

@@ -9,9 +9,9 @@ use object_store::path::Path as ObjectPath;
 use object_store::{ObjectStore, ObjectStoreExt as _};
 use tokio::sync::watch;
 use weir::config::{Pipeline, PipelineFile, SystemSurroundings};
-use weir::env::{Env, Location, SystemClock};
+use weir::env::{Env, Location};
 use weir::pipeline::{Silent, Summary};
-use weir_tests::faults::{Fault, FaultyStore, OneStore};
+use weir_tests::faults::{Fault, FaultyStore, ImpatientClock, OneStore};
 use weir_tests::readings;
 use weir_tests::tables::sorted_integers;
 
@@ -46,7 +46,7 @@ pub(crate) fn parse(text: &str) -> (Pipeline, PipelineFile) {
 }
 
 pub(crate) fn env(store: Arc<dyn ObjectStore>) -> Env {
-    Env { clock: Arc::new(SystemClock), stores: Arc::new(OneStore(store)) }
+    Env { clock: Arc::new(ImpatientClock), stores: Arc::new(OneStore(store)) }
 }
 
 pub(crate) async fn run(store: Arc<dyn ObjectStore>, text: &str) -> weir::Result<Summary> {

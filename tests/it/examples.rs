@@ -17,7 +17,11 @@ fn copy(example: &str) -> tempfile::TempDir {
             continue;
         }
         let to = folder.path().join(below);
-        if entry.file_type().is_dir() { fs::create_dir_all(to).unwrap() } else { drop(fs::copy(entry.path(), to).unwrap()) }
+        if entry.file_type().is_dir() {
+            fs::create_dir_all(to).unwrap()
+        } else {
+            drop(fs::copy(entry.path(), to).unwrap())
+        }
     }
     folder
 }
@@ -74,4 +78,21 @@ fn history_names_the_plugin_that_made_a_version() {
     let json = components.iter().find(|one| one["component"] == "plugins/bundled/json.wasm").unwrap();
     let digest = &json["sha256"].as_str().unwrap()[..12];
     assert!(history.contains(digest), "{digest} in\n{history}");
+}
+
+#[test]
+fn event_hubs_table_from_files_has_its_columns_in_order() {
+    let folder = copy("01-event-hubs");
+    succeed(folder.path(), &["run", "pipeline.toml"]);
+    let table = "data/tables/eventhub_parsed";
+    let all = succeed(folder.path(), &["table", "show", table, "--json"]);
+    let first: serde_json::Map<String, serde_json::Value> = serde_json::from_str(all.lines().next().unwrap()).unwrap();
+    assert!(first.contains_key("eh_enqueued_ts") && first.contains_key("server_ts_utc"), "{all}");
+    let positions: Vec<usize> = ["eh_enqueued_ts", "partition", "deviceId", "local_ts", "temperature", "server_ts_utc"]
+        .map(|name| all.lines().next().unwrap().find(&format!("\"{name}\"")).unwrap())
+        .to_vec();
+    assert!(positions.is_sorted(), "{all}");
+    let columns = "partition,deviceId,local_ts,temperature,humidity,pressure,battery,lat,lon,status";
+    let show = ["table", "show", table, "--json", "--columns", columns];
+    check_rows("01-event-hubs", folder.path(), &show, "eventhub_parsed.jsonl");
 }

@@ -57,7 +57,8 @@ path = "data/lines"
         fixture("hostile.wasm").display()
     );
     fs::write(folder.path().join("pipeline.toml"), text).unwrap();
-    let lines: String = (0..200).map(|line| if line == 123 { "poison\n".into() } else { format!("line {line}\n") }).collect();
+    let lines: String =
+        (0..200).map(|line| if line == 123 { "poison\n".into() } else { format!("line {line}\n") }).collect();
     fs::write(folder.path().join("input/lines.txt"), lines).unwrap();
     folder
 }
@@ -114,7 +115,8 @@ fn plugin_that_cannot_be_configured_is_refused_with_its_reason() {
 #[test]
 fn too_many_dead_letters_stop_before_anything_is_visible() {
     let folder = pipeline("trap", "");
-    let lines: String = (0..200).map(|line| if line % 4 == 0 { "poison\n".into() } else { format!("line {line}\n") }).collect();
+    let lines: String =
+        (0..200).map(|line| if line % 4 == 0 { "poison\n".into() } else { format!("line {line}\n") }).collect();
     fs::write(folder.path().join("input/lines.txt"), lines).unwrap();
     let printed = fail(folder.path(), &["run", "pipeline.toml"], 4);
     assert!(printed.contains("50 of 200") && printed.contains("max_dead_letter_ratio"), "{printed}");

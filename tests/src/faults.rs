@@ -3,8 +3,11 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream, StreamExt};
 use object_store::memory::InMemory;
 use object_store::path::Path;
@@ -12,7 +15,7 @@ use object_store::{
     CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMultipartOptions,
     PutOptions, PutPayload, PutResult, RenameOptions, Result,
 };
-use weir::env::{Location, OpenStore};
+use weir::env::{Clock, Location, OpenStore, SystemClock};
 
 /// How the store breaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -142,6 +145,20 @@ impl ObjectStore for FaultyStore {
 
     async fn rename_opts(&self, from: &Path, to: &Path, options: RenameOptions) -> Result<()> {
         self.run(self.inner.rename_opts(from, to, options)).await
+    }
+}
+
+/// The clock of the system, except that nobody waits before trying again.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ImpatientClock;
+
+impl Clock for ImpatientClock {
+    fn now_us(&self) -> i64 {
+        SystemClock.now_us()
+    }
+
+    fn back_off(&self, _time: Duration) -> BoxFuture<'static, ()> {
+        tokio::task::yield_now().boxed()
     }
 }
 

@@ -3,7 +3,10 @@
 #![expect(clippy::disallowed_methods, reason = "this is where ambient time comes in")]
 
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
 
 /// A source of time.
 pub trait Clock: Send + Sync {
@@ -14,6 +17,11 @@ pub trait Clock: Send + Sync {
     fn monotonic(&self) -> Instant {
         Instant::now()
     }
+
+    /// Wait before something is tried again.
+    fn back_off(&self, time: Duration) -> BoxFuture<'static, ()> {
+        tokio::time::sleep(time).boxed()
+    }
 }
 
 /// The clock of the system.
@@ -22,7 +30,7 @@ pub struct SystemClock;
 
 impl Clock for SystemClock {
     fn now_us(&self) -> i64 {
-        let us = |duration: std::time::Duration| i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
+        let us = |duration: Duration| i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
         match SystemTime::now().duration_since(UNIX_EPOCH) {
             Ok(since) => us(since),
             Err(before) => -us(before.duration()),
@@ -63,7 +71,7 @@ impl Stopwatch {
     }
 
     /// The time since the start.
-    pub fn elapsed(&self) -> std::time::Duration {
+    pub fn elapsed(&self) -> Duration {
         self.0.elapsed()
     }
 }

@@ -1,6 +1,7 @@
 //! Recovery, trigger, prepare, commit: the loop over the epochs.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,11 +14,11 @@ use super::epoch::{StagedEpoch, stage};
 use super::progress::{Counts, Durations, Progress, Report, RunIdentity, rfc3339};
 use crate::checkpoint::{Checkpoint, EpochRecord, SourceState, StagedTable};
 use crate::config::{Pipeline, PipelineFile, Trigger};
-use crate::env::{self, Env, Stopwatch};
+use crate::env::{self, Env, Location, Stopwatch};
 use crate::model::{AttemptId, Epoch, Segment, SourceRange};
 use crate::protocol::Prepared;
 use crate::protocol::recover::{Recovery, TableFacts, is_overtaken, recover};
-use crate::sink::delta::{CommitOutcome, CommitRequest, Table};
+use crate::sink::delta::{CommitOutcome, CommitRequest, Table, transaction_version};
 use crate::{Error, Result};
 
 /// Epochs whose ranges are kept in their records before they go into a segment
@@ -126,7 +127,7 @@ impl<'a> Run<'a> {
             }
             Recovery::Resume { prepared, unfinished } => {
                 let record = record.as_ref().ok_or_else(|| Error::bug("a prepared epoch without a record"))?;
-                refuse_lost_tables(record, &tables)?;
+                refuse_lost_tables(record, &facts, &tables, &checkpoint, env).await?;
                 if !unfinished.is_empty() {
                     tracing::info!("finishing epoch {} in {}", prepared.epoch(), unfinished.join(", "));
                 }
@@ -332,15 +333,30 @@ async fn restore(
     Ok((segments, ranges))
 }
 
-/// A prepared epoch has rows for tables; all of them must still be there.
-fn refuse_lost_tables(record: &EpochRecord, tables: &[&Arc<Table>]) -> Result<()> {
+/// A prepared epoch may have rows for a table that the pipeline file has moved or
+/// no longer has; that is fine only if they are committed there.
+async fn refuse_lost_tables(
+    record: &EpochRecord,
+    facts: &[TableFacts],
+    tables: &[&Arc<Table>],
+    checkpoint: &Checkpoint,
+    env: &Env,
+) -> Result<()> {
     for (name, staged) in &record.tables {
-        let here = tables.iter().find(|table| table.settings().name == *name);
-        let location = here.map(|table| table.settings().location.to_string());
-        if location.as_ref() != Some(&staged.location) {
+        let here = tables.iter().any(|table| {
+            let settings = table.settings();
+            settings.name == *name && settings.location.to_string() == staged.location
+        });
+        let is_committed = |facts: &TableFacts| facts.table == *name && is_overtaken(record.epoch, facts.committed);
+        if here || facts.iter().any(is_committed) {
+            continue;
+        }
+        let location = Location::parse(&staged.location, Path::new(""))?;
+        let committed = transaction_version(env.storage(&location)?, &checkpoint.application_id(name)).await?;
+        if committed.is_none_or(|committed| committed < record.epoch.transaction_version()) {
             return Err(Error::config(format!(
                 "epoch {} has rows for the table `{name}` at {}, which the pipeline file does not have there any more: \
-                 put it back until that epoch is committed",
+                 put it back, run once, and change it then",
                 record.epoch, staged.location
             )));
         }

@@ -212,6 +212,20 @@ fn read_entry(bytes: &[u8], tail: &mut Tail) -> serde_json::Result<()> {
     Ok(())
 }
 
+/// The newest epoch of a writer in whatever table lies here; none if there is no
+/// table or it has none of that writer.
+///
+/// # Errors
+/// Unavailable or Corrupt if the table cannot be read.
+pub async fn transaction_version(storage: Storage, app_id: &str) -> Result<Option<i64>> {
+    let log = Log::new(storage)?;
+    if !log.exists().await? {
+        return Ok(None);
+    }
+    let snapshot = log.load(None).await?;
+    log.transaction_version(&snapshot, app_id).await
+}
+
 /// The name of an entry, below the table's folder.
 pub(super) fn entry_name(version: u64) -> String {
     format!("{LOG_FOLDER}/{version:020}.json")

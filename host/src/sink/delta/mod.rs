@@ -32,6 +32,7 @@ mod stats;
 mod table;
 
 pub use encoder::Encoders;
+pub use log::transaction_version;
 pub use maintain::Maintenance;
 pub use settings::{Compression, TableSettings};
 pub use stage::Stage;

@@ -207,7 +207,7 @@ impl Table {
                 Ok(found) => found,
                 Err(error) if error.kind() == ErrorKind::Unavailable && unknown < MAX_UNKNOWN_APPENDS => {
                     unknown += 1;
-                    wait(unknown).await;
+                    wait(self.clock.as_ref(), unknown).await;
                     continue;
                 }
                 Err(error) => return Err(error),
@@ -215,7 +215,7 @@ impl Table {
             let shape = if known.misfits.is_empty() { TableShape::Fits } else { TableShape::Changed };
             match decide(CommitFacts { epoch: request.epoch, found, shape, last, lost, unknown }, bounds) {
                 CommitDecision::Append => {}
-                CommitDecision::WaitAndAppend => wait(unknown).await,
+                CommitDecision::WaitAndAppend => wait(self.clock.as_ref(), unknown).await,
                 CommitDecision::AlreadyCommitted => {
                     self.log.sync(self.oldest_unsynced(&known).await?, known.version).await?;
                     return Ok(CommitOutcome::AlreadyCommitted);
@@ -418,7 +418,7 @@ async fn create(log: &Log, settings: &TableSettings, wanted: &Schema, env: &Env)
             PutEntry::Unknown(error) if unknown == MAX_UNKNOWN_APPENDS => return Err(error),
             PutEntry::Unknown(_) => {
                 unknown += 1;
-                wait(unknown).await;
+                wait(env.clock.as_ref(), unknown).await;
             }
         }
     }
@@ -428,9 +428,9 @@ fn engine_info() -> String {
     concat!("weir/", env!("CARGO_PKG_VERSION")).to_owned()
 }
 
-async fn wait(tries: u32) {
+async fn wait(clock: &dyn Clock, tries: u32) {
     let wait = FIRST_WAIT.saturating_mul(1 << tries.saturating_sub(1).min(16));
-    tokio::time::sleep(wait.min(LONGEST_WAIT)).await;
+    clock.back_off(wait.min(LONGEST_WAIT)).await;
 }
 
 fn own_problems(settings: &TableSettings, wanted: &Schema) -> Vec<String> {

@@ -1,3 +1,5 @@
+//! The generator as a source: planning, pacing, reading.
+
 use arrow::array::AsArray;
 use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
 use tokio::sync::mpsc;

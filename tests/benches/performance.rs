@@ -1,0 +1,300 @@
+//! `cargo bench`: the figures of the performance page, each beside its native
+//! twin and measured in turn, so that a change shows as a ratio.
+//!
+//! `WEIR_BENCH_READINGS` sets the size of the end-to-end run.
+
+#![expect(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    clippy::cast_precision_loss,
+    missing_docs,
+    reason = "a program that measures and prints"
+)]
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::hint::black_box;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, RecordBatchOptions, StringArray};
+use arrow::datatypes::Schema;
+use cpu_time::{ProcessTime, ThreadTime};
+use serde::Deserialize;
+use tokio::sync::watch;
+use weir::config::SystemSurroundings;
+use weir::env::Env;
+use weir::pipeline::{Progress, Report};
+use weir::plugin::{ComponentSource, Engine, Library, Limits, Messages, OnFailure, Parser, StepSettings, Transform};
+use weir::source::generator::{GeneratorSettings, ReadingsForm, write_readings};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// How often each measurement is taken; the median counts.
+const ROUNDS: usize = 9;
+const READINGS: u64 = 2_000_000;
+const READINGS_PER_MESSAGE: u64 = 10;
+const CHUNK_BYTES: usize = 1 << 20;
+const COLUMNS: &str = "deviceId string, ts string, temperature double, humidity double, pressure double, \
+                       battery double, lat double, lon double, status string";
+
+fn main() {
+    // `cargo test --benches` only wants to know that it builds.
+    if std::env::args().any(|argument| argument == "--test") {
+        return;
+    }
+    parsers();
+    boundary();
+    end_to_end("JSON to Delta", "");
+}
+
+/// The native twin that most people would write.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(dead_code, reason = "what is measured is that they are filled")]
+struct Reading {
+    device_id: String,
+    ts: String,
+    temperature: f64,
+    humidity: f64,
+    pressure: f64,
+    battery: f64,
+    lat: f64,
+    lon: f64,
+    status: String,
+}
+
+fn settings() -> GeneratorSettings {
+    GeneratorSettings { readings_per_message: 10, ..GeneratorSettings::default() }
+}
+
+/// A chunk of messages: payload and offsets.
+fn chunk() -> (Vec<u8>, Vec<i32>) {
+    let (mut payload, mut offsets) = (Vec::new(), vec![0]);
+    for offset in 0.. {
+        settings().write_message(0, offset, &mut payload);
+        payload.push(b'\n');
+        offsets.push(i32::try_from(payload.len()).unwrap());
+        if payload.len() >= CHUNK_BYTES {
+            break;
+        }
+    }
+    (payload, offsets)
+}
+
+fn library() -> Library {
+    Library::new(Engine::new().unwrap(), weir::env::cache_dir().join("plugins")).unwrap()
+}
+
+fn step(config: serde_json::Value) -> StepSettings {
+    let limits = Limits { deadline: Duration::from_secs(5), ..Limits::default() };
+    StepSettings { step: "bench".to_owned(), config, limits, on_failure: OnFailure::Fail }
+}
+
+fn no_fields(messages: usize) -> RecordBatch {
+    let options = RecordBatchOptions::new().with_row_count(Some(messages));
+    RecordBatch::try_new_with_options(Arc::new(Schema::empty()), vec![], &options).unwrap()
+}
+
+/// The CPU time of each contender, measured in turn, the median over the rounds.
+fn in_turn(contenders: &mut [(&str, Box<dyn FnMut() + '_>)]) -> Vec<Duration> {
+    let mut times = vec![Vec::new(); contenders.len()];
+    for round in 0..=ROUNDS {
+        for (times, (_, contender)) in times.iter_mut().zip(contenders.iter_mut()) {
+            let start = ThreadTime::now();
+            contender();
+            // The first round warms up.
+            if round > 0 {
+                times.push(start.elapsed());
+            }
+        }
+    }
+    let median = |mut times: Vec<Duration>| {
+        times.sort_unstable();
+        times[times.len() / 2]
+    };
+    times.into_iter().map(median).collect()
+}
+
+fn parsers() {
+    let (payload, offsets) = chunk();
+    let fields = no_fields(offsets.len() - 1);
+    let config = serde_json::json!({ "columns": COLUMNS });
+    let limits = Limits::default();
+    let plugin = library().load(&ComponentSource::Builtin("json".into()), None, &limits).unwrap();
+    let mut component = Parser::configure(&plugin, step(config.clone()), None).map_err(weir::Error::from).unwrap();
+    let (mut native, _) = <weir_json::Parser as weir_plugin::Parser>::configure(&config.to_string(), None).unwrap();
+    let messages = weir_plugin::Messages {
+        payload: weir_plugin::VarBytes { offsets: offsets.clone(), data: payload.clone() },
+        fields: weir_plugin::Batch { rows: u32::try_from(offsets.len() - 1).unwrap(), columns: vec![] },
+    };
+    let bodies: Vec<&[u8]> = offsets.windows(2).map(|pair| &payload[pair[0] as usize..pair[1] as usize]).collect();
+    const REPEAT: usize = 20;
+    let times = in_turn(&mut [
+        (
+            "component",
+            Box::new(|| {
+                for _ in 0..REPEAT {
+                    let messages = Messages { payload: &payload, offsets: &offsets, fields: &fields };
+                    black_box(component.parse(messages).unwrap());
+                }
+            }),
+        ),
+        (
+            "native",
+            Box::new(|| {
+                for _ in 0..REPEAT {
+                    black_box(native.parse(&messages));
+                }
+            }),
+        ),
+        (
+            "serde_json",
+            Box::new(|| {
+                for _ in 0..REPEAT {
+                    for body in &bodies {
+                        black_box(serde_json::from_slice::<Vec<Reading>>(body).unwrap());
+                    }
+                }
+            }),
+        ),
+    ]);
+    let stats = component.take_stats();
+    println!("parser, chunks of {} KiB, {} readings each", payload.len() >> 10, (offsets.len() - 1) * 10);
+    println!("{:<52} {:>9} {:>8}", "", "MB/s", "CPU");
+    let names = ["component, guard rails on", "the same code, native", "serde_json into typed structs, native"];
+    for (name, time) in names.iter().zip(&times) {
+        let rate = (payload.len() * REPEAT) as f64 / time.as_secs_f64() / 1e6;
+        println!("{name:<52} {rate:>9.0} {:>7.2}x", time.as_secs_f64() / times[1].as_secs_f64());
+    }
+    println!(
+        "{:<52} {:>9} {:>7.2}x",
+        "component against serde_json (at most 1)",
+        "",
+        times[0].as_secs_f64() / times[2].as_secs_f64()
+    );
+    let whole = (stats.inside + stats.boundary + stats.validation).as_secs_f64();
+    let share = |part: Duration| 100.0 * part.as_secs_f64() / whole;
+    println!(
+        "of the calls: inside {:.1} %, boundary {:.1} %, validation {:.1} %\n",
+        share(stats.inside),
+        share(stats.boundary),
+        share(stats.validation)
+    );
+}
+
+fn boundary() {
+    const ROWS: usize = 75_000;
+    let texts: Vec<String> = (0..ROWS).map(|row| format!("device-{:04}", row % 1000)).collect();
+    let number = |shift: usize| -> ArrayRef {
+        Arc::new(Float64Array::from_iter_values((0..ROWS).map(|row| (row + shift) as f64)))
+    };
+    let columns: Vec<(&str, ArrayRef)> = vec![
+        ("a", Arc::new(StringArray::from(texts))),
+        ("b", Arc::new(Int64Array::from_iter_values(0..ROWS as i64))),
+        ("c", number(1)),
+        ("d", number(2)),
+        ("e", number(3)),
+        ("f", number(4)),
+        ("g", number(5)),
+    ];
+    let batch = RecordBatch::try_from_iter(columns).unwrap();
+    let bytes = batch.get_array_memory_size() as f64;
+    let plugin = library().load(&ComponentSource::Builtin("identity".into()), None, &Limits::default()).unwrap();
+    let mut identity =
+        Transform::configure(&plugin, step(serde_json::json!({})), &batch.schema()).map_err(weir::Error::from).unwrap();
+    identity.apply(&batch).unwrap();
+    identity.take_stats();
+    for _ in 0..100 {
+        black_box(identity.apply(&batch).unwrap());
+    }
+    let stats = identity.take_stats();
+    let each_way = 2.0 * 100.0 * bytes / 1e9;
+    println!("boundary, identity over {:.1} MB of 7 columns, both ways", bytes / 1e6);
+    println!("{:<52} {:>9.1} GB/s", "host side of the copies", each_way / stats.boundary.as_secs_f64());
+    println!("{:<52} {:>9.1} GB/s", "whole call", each_way / (stats.boundary + stats.inside).as_secs_f64());
+    println!("{:<52} {:>9.1} GB/s\n", "validation", 100.0 * bytes / 1e9 / stats.validation.as_secs_f64());
+}
+
+/// Sums what is told of a run.
+#[derive(Default)]
+struct Sum {
+    ms: BTreeMap<&'static str, u64>,
+    plugins_us: [u64; 3],
+}
+
+impl Report for Sum {
+    fn chunk(&mut self, _payload_bytes: u64, _rows: u64) {}
+
+    fn epoch(&mut self, progress: &Progress) {
+        for (step, ms) in &progress.duration_ms {
+            *self.ms.entry(step).or_default() += ms;
+        }
+        for plugin in &progress.plugins {
+            self.plugins_us[0] += plugin.inside_us;
+            self.plugins_us[1] += plugin.boundary_us;
+            self.plugins_us[2] += plugin.validation_us;
+        }
+    }
+}
+
+fn end_to_end(name: &str, extra: &str) {
+    let readings = std::env::var("WEIR_BENCH_READINGS").ok().and_then(|count| count.parse().ok()).unwrap_or(READINGS);
+    let folder = tempfile::tempdir().unwrap();
+    let input = folder.path().join("input");
+    fs::create_dir(&input).unwrap();
+    let (messages, files) = (readings / READINGS_PER_MESSAGE, 10);
+    let mut bytes = 0;
+    for file in 0..files {
+        let mut text = Vec::new();
+        let offsets = messages * file / files..messages * (file + 1) / files;
+        write_readings(&settings(), 0, offsets, ReadingsForm::JsonLines, &mut text).unwrap();
+        bytes += text.len();
+        fs::write(input.join(format!("{file:02}.json")), text).unwrap();
+    }
+    println!("{name}: {readings} readings, {:.2} GB of JSON, exactly-once commits on local disk", bytes as f64 / 1e9);
+    println!("{:>10} {:>10} {:>22} {:>14}", "wall s", "CPU s", "readings per CPU-s", "peak MiB");
+    for round in 0..3 {
+        let mut text = String::new();
+        write!(
+            text,
+            "[pipeline]\nname = \"bench\"\ncheckpoint = \"run-{round}/checkpoint\"\ntrigger = \"available-now\"\n\
+             [source.files]\npath = \"input\"\n\
+             [parser]\nplugin = \"builtin:json\"\nconfig = {{ columns = \"{COLUMNS}\" }}\n\
+             [table.readings]\npath = \"run-{round}/readings\"\n{extra}"
+        )
+        .unwrap();
+        let file = folder.path().join("pipeline.toml");
+        let (pipeline, file) = weir::config::parse(text.as_bytes(), &file, &[], &SystemSurroundings).unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let (_stop, shutdown) = watch::channel(false);
+        let mut sum = Sum::default();
+        let (wall, cpu) = (Instant::now(), ProcessTime::now());
+        let summary =
+            runtime.block_on(weir::pipeline::run(&pipeline, &file, &Env::system(), shutdown, &mut sum)).unwrap();
+        let (wall, cpu) = (wall.elapsed().as_secs_f64(), cpu.elapsed().as_secs_f64());
+        assert_eq!(summary.counts.rows, readings / READINGS_PER_MESSAGE * READINGS_PER_MESSAGE);
+        let rate = readings as f64 / cpu / 1e6;
+        println!("{wall:>10.2} {cpu:>10.2} {:>20.2} M {:>14}", rate, peak_mib());
+        if round == 2 {
+            let [inside, boundary, validation] = sum.plugins_us.map(|us| us as f64 / 1e6);
+            println!(
+                "plugin: inside {inside:.2} s, boundary {boundary:.2} s, validation {validation:.2} s; steps in ms: {:?}\n",
+                sum.ms
+            );
+        }
+        fs::remove_dir_all(folder.path().join(format!("run-{round}"))).unwrap();
+    }
+}
+
+/// The most memory that this process had, where the system tells.
+fn peak_mib() -> String {
+    let status = fs::read_to_string(Path::new("/proc/self/status")).unwrap_or_default();
+    let peak =
+        status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+    peak.map_or_else(|| "unknown".to_owned(), |kib| (kib / 1024).to_string())
+}
