@@ -53,6 +53,8 @@ impl Record for EpochRecord {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SourceState {
+    /// Which source it is; positions of another one mean nothing.
+    pub identity: String,
     /// What the epoch read.
     pub range: SourceRange,
     /// The segments of the source's state, oldest first. What came after the

@@ -100,7 +100,8 @@ impl Checkpoint {
         let name = self.name_of(epoch);
         let Some(bytes) = self.storage.get(&name).await? else { return Ok(None) };
         let record: EpochRecord = decode(&format!("{}/{name}", self.storage.location()), &bytes)?;
-        if record.pipeline != self.pipeline.id || record.lane != self.lane || record.epoch != epoch {
+        let is_ahead = record.source.segments.iter().any(|segment| segment.through > epoch);
+        if record.pipeline != self.pipeline.id || record.lane != self.lane || record.epoch != epoch || is_ahead {
             return Err(Error::corrupt(format!(
                 "the record `{name}` in {} is of epoch {} of the pipeline {}: restore the one that belongs there",
                 self.storage.location(),
@@ -109,6 +110,15 @@ impl Checkpoint {
             )));
         }
         Ok(Some(record))
+    }
+
+    /// Make a record that was found survive a loss of power: whoever wrote it may
+    /// have died before.
+    ///
+    /// # Errors
+    /// Unavailable if the disk refuses.
+    pub async fn sync(&self, epoch: Epoch) -> Result<()> {
+        self.storage.sync(&[self.name_of(epoch)]).await
     }
 
     /// The records of these epochs, which must exist.

@@ -35,7 +35,7 @@ Exit codes:
   5    a plugin failed beyond what the pipeline tolerates
   6    another host took the pipeline over
   7    a durable record is damaged or does not belong here
-  130  stopped by a second Ctrl-C
+  130  stopped before a bounded run was done, or by a second Ctrl-C
 
 Examples:
   weir check pipeline.toml

@@ -54,6 +54,9 @@ impl Reporter {
             return;
         }
         let counts = &summary.counts;
+        if summary.is_interrupted {
+            tell("stopped as asked; what is left is for the next run");
+        }
         let text = match summary.epochs {
             0 => "nothing new".to_owned(),
             epochs => format!(

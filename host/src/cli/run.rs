@@ -6,6 +6,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use super::report::Reporter;
+use crate::config::Trigger;
 use crate::env::{self, Env};
 use crate::pipeline;
 use crate::{Error, Result};
@@ -13,7 +14,7 @@ use crate::{Error, Result};
 /// Rows of each table that `--show` prints.
 const SHOWN_ROWS: usize = 10;
 /// What a shell makes of a process that Ctrl-C has ended.
-const SECOND_SIGNAL_EXIT_CODE: i32 = 130;
+const INTERRUPTED_EXIT_CODE: i32 = 130;
 
 /// Run a pipeline.
 ///
@@ -64,6 +65,9 @@ pub(super) fn execute(args: &Args) -> Result<()> {
         let shutdown = stop_on_signals()?;
         let summary = pipeline::run(&pipeline, &file, &env, shutdown, &mut reporter).await?;
         reporter.end(&summary);
+        if summary.is_interrupted && pipeline.trigger == Trigger::AvailableNow {
+            std::process::exit(INTERRUPTED_EXIT_CODE);
+        }
         if args.profile {
             super::print(&reporter.profile())?;
         }
@@ -91,7 +95,7 @@ fn stop_on_signals() -> Result<watch::Receiver<bool>> {
                 Some(()) = terminations.recv() => {}
             }
             if count > 1 {
-                std::process::exit(SECOND_SIGNAL_EXIT_CODE);
+                std::process::exit(INTERRUPTED_EXIT_CODE);
             }
             tracing::warn!("stopping: what is prepared is committed, the epoch in the making is abandoned");
             stop.send_replace(true);

@@ -3,6 +3,8 @@
 //! Everything else receives an [`Env`], so that a test can hold the clock, name
 //! the attempts and put faults into any store.
 
+#![expect(clippy::disallowed_methods, reason = "this is where ambient things come in")]
+
 mod clock;
 mod location;
 mod storage;

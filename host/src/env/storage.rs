@@ -89,6 +89,10 @@ fn remote_store(url: &Url) -> Result<Arc<dyn ObjectStore>> {
     }
 }
 
+/// Where an object on the local disk is until it has its name; readers of Delta
+/// tables pass over names that begin with `_`.
+const UNNAMED: &str = "_unnamed";
+
 /// How a put-if-absent ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use = "an object that exists already was not written"]
@@ -160,14 +164,33 @@ impl Storage {
     /// # Errors
     /// Unavailable if the store fails; the object may or may not be there then.
     pub async fn put_if_absent(&self, name: &str, bytes: Bytes) -> Result<PutIfAbsent> {
-        let options = PutMode::Create.into();
-        match self.store.put_opts(&self.path(name), PutPayload::from_bytes(bytes), options).await {
-            Ok(_) => Ok(PutIfAbsent::Created),
+        let put = match &self.location {
+            Location::Local(_) => self.put_whole_if_absent(name, bytes).await?,
+            Location::Remote(_) => {
+                let options = PutMode::Create.into();
+                self.store.put_opts(&self.path(name), PutPayload::from_bytes(bytes), options).await.map(|_| ())
+            }
+        };
+        match put {
+            Ok(()) => Ok(PutIfAbsent::Created),
             Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => {
                 Ok(PutIfAbsent::Exists)
             }
             Err(error) => Err(self.failed("write", name, error)),
         }
+    }
+
+    /// On the local disk an object gets its name when its content is durable, so
+    /// that a loss of power never leaves a name with half a content.
+    async fn put_whole_if_absent(&self, name: &str, bytes: Bytes) -> Result<object_store::Result<()>> {
+        let unnamed = format!("{UNNAMED}/{}", uuid::Uuid::new_v4().simple());
+        self.put(&unnamed, bytes).await?;
+        self.sync(std::slice::from_ref(&unnamed)).await?;
+        let named = self.store.rename_if_not_exists(&self.path(&unnamed), &self.path(name)).await;
+        if named.is_err() {
+            self.delete(&unnamed).await?;
+        }
+        Ok(named)
     }
 
     /// The bytes of an object, or none if there is no such object.

@@ -1,5 +1,7 @@
 //! Threads for work that would hold up the async threads.
 
+#![expect(clippy::disallowed_methods, reason = "this is where threads are started")]
+
 use std::thread::JoinHandle;
 
 use crate::{Error, Result};

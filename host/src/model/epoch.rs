@@ -6,8 +6,22 @@ use serde::{Deserialize, Serialize};
 
 /// The number of a micro-batch, from 0, without gaps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
+#[serde(try_from = "u64", into = "u64")]
 pub struct Epoch(u64);
+
+impl TryFrom<u64> for Epoch {
+    type Error = String;
+
+    fn try_from(number: u64) -> Result<Self, String> {
+        Self::new(number).ok_or_else(|| format!("{number} is not an epoch"))
+    }
+}
+
+impl From<Epoch> for u64 {
+    fn from(epoch: Epoch) -> Self {
+        epoch.0
+    }
+}
 
 impl Epoch {
     /// The first epoch of a lane.
@@ -15,7 +29,7 @@ impl Epoch {
 
     /// The epoch with this number, if a Delta transaction can carry it.
     pub fn new(number: u64) -> Option<Self> {
-        i64::try_from(number).ok().map(|_| Self(number))
+        (number < i64::MAX.unsigned_abs()).then_some(Self(number))
     }
 
     /// The epoch after this one.

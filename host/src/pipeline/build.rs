@@ -46,7 +46,6 @@ pub(super) struct Parts {
     pub(super) tables: Vec<Arc<Table>>,
     pub(super) dead_letters: Arc<Table>,
     pub(super) plugins: Vec<PluginIdentity>,
-    pub(super) max_dead_letter_ratio: f64,
 }
 
 impl Wiring {
@@ -176,7 +175,6 @@ impl Wiring {
             message_fields: self.message_fields,
             tables,
             dead_letters,
-            max_dead_letter_ratio: pipeline.max_dead_letter_ratio,
         })
     }
 }

@@ -27,6 +27,8 @@ const DEAD_LETTER_BYTES_PER_BATCH: usize = 4 << 20;
 /// Fewer dead letters than this never stop an epoch, whatever their share: a
 /// share of very few messages says nothing about a plugin.
 const MIN_DEAD_LETTERS_TO_STOP: u64 = 10;
+/// After so many elements, earlier epochs say nothing about a plugin any more.
+const ELEMENTS_TO_FORGET: u64 = 10_000;
 /// Dead letters that the error shows.
 const SAMPLES: usize = 3;
 
@@ -40,14 +42,15 @@ pub(super) struct StagedEpoch {
     pub(super) counts: Counts,
     /// What each step cost, parser first.
     pub(super) stats: Vec<CallStats>,
+    /// Some of its dead letters, in words.
+    pub(super) samples: Vec<String>,
     pub(super) took: Duration,
 }
 
 /// Read a range, run it through the plugins, and stage what comes out.
 ///
 /// # Errors
-/// Data if too much of it ends in the dead letters; what the source, a plugin or
-/// a table fails with otherwise.
+/// What the source, a plugin or a table fails with.
 pub(super) async fn stage(
     parts: &mut Parts,
     attempt: &AttemptId,
@@ -82,7 +85,6 @@ pub(super) async fn stage(
     });
     tokio::try_join!(reading, running)?;
     dead.flush().await?;
-    refuse_too_many_dead_letters(epoch, &counts, parts.max_dead_letter_ratio, &dead.samples)?;
 
     let mut tables = BTreeMap::new();
     let named: Vec<(&Arc<Table>, Stage)> =
@@ -95,7 +97,7 @@ pub(super) async fn stage(
             tables.insert(settings.name.clone(), StagedTable { location, files });
         }
     }
-    Ok(StagedEpoch { epoch, clock_us, range, tables, counts, stats, took: watch.elapsed() })
+    Ok(StagedEpoch { epoch, clock_us, range, tables, counts, stats, samples: dead.samples, took: watch.elapsed() })
 }
 
 /// The dead letters of an epoch on their way to their table.
@@ -114,7 +116,7 @@ impl DeadLetters {
             if self.samples.len() < SAMPLES {
                 self.samples.push(format!("{} at {}: {}", letter.place, letter.position, letter.reason));
             }
-            self.waiting_bytes += letter.raw.as_ref().map_or(0, bytes::Bytes::len);
+            self.waiting_bytes += letter.reason.len() + letter.raw.as_ref().map_or(0, bytes::Bytes::len);
             self.waiting.push(letter);
             if self.waiting.len() >= DEAD_LETTERS_PER_BATCH || self.waiting_bytes >= DEAD_LETTER_BYTES_PER_BATCH {
                 self.flush().await?;
@@ -130,17 +132,33 @@ impl DeadLetters {
     }
 }
 
-fn refuse_too_many_dead_letters(epoch: Epoch, counts: &Counts, max_ratio: f64, samples: &[String]) -> Result<()> {
-    let all = counts.rows + counts.dead_letters;
+/// Stop before an epoch is prepared of which too much would become dead letters.
+///
+/// Epochs with few dead letters are judged together with those that follow, so
+/// that small ones cannot drain a stream unnoticed; `unjudged` holds their counts.
+///
+/// # Errors
+/// Data if the share is larger than allowed, with samples.
+pub(super) fn refuse_too_many_dead_letters(staged: &StagedEpoch, unjudged: &mut Counts, max_ratio: f64) -> Result<()> {
+    unjudged.merge(&staged.counts);
+    if unjudged.dead_letters < MIN_DEAD_LETTERS_TO_STOP {
+        if unjudged.parsed > ELEMENTS_TO_FORGET {
+            *unjudged = Counts::default();
+        }
+        return Ok(());
+    }
+    let judged = std::mem::take(unjudged);
+    let all = judged.parsed + judged.dead_letters;
     #[expect(clippy::cast_precision_loss, reason = "a ratio does not need the last digits")]
-    let ratio = counts.dead_letters as f64 / all.max(1) as f64;
-    if counts.dead_letters < MIN_DEAD_LETTERS_TO_STOP || ratio <= max_ratio {
+    let ratio = judged.dead_letters as f64 / all.max(1) as f64;
+    if ratio <= max_ratio {
         return Ok(());
     }
     Err(Error::data(format!(
-        "{} of {all} elements of epoch {epoch} would become dead letters, more than max_dead_letter_ratio = {max_ratio} allows; \
+        "{} of {all} elements up to epoch {} would become dead letters, more than max_dead_letter_ratio = {max_ratio} allows; \
          nothing of the epoch was written. Mend the plugin or its configuration, or raise the ratio. For example: {}",
-        counts.dead_letters,
-        samples.join("; ")
+        judged.dead_letters,
+        staged.epoch,
+        staged.samples.join("; ")
     )))
 }

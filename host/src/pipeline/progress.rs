@@ -39,6 +39,8 @@ pub struct Counts {
     pub messages: u64,
     /// Their bytes.
     pub payload_bytes: u64,
+    /// The rows that came out of the parser.
+    pub parsed: u64,
     /// The rows that came out of the last step.
     pub rows: u64,
     /// What became a dead letter instead.
@@ -49,6 +51,7 @@ impl Counts {
     pub(super) fn add(&mut self, processed: &Processed) {
         self.messages += processed.messages;
         self.payload_bytes += processed.payload_bytes;
+        self.parsed += processed.parsed;
         self.rows += processed.rows;
         self.dead_letters += processed.dead_letters.len() as u64;
     }
@@ -57,6 +60,7 @@ impl Counts {
     pub fn merge(&mut self, other: &Self) {
         self.messages += other.messages;
         self.payload_bytes += other.payload_bytes;
+        self.parsed += other.parsed;
         self.rows += other.rows;
         self.dead_letters += other.dead_letters;
     }

@@ -123,19 +123,24 @@ fn resolve(column: &TableColumn, rows: &Schema, fields: &Schema) -> std::result:
     }
 }
 
-/// The dead letters of what a parser rejected. The body of a message is kept
-/// once, however many of its elements are rejected without a span of their own.
+/// The dead letters of what a parser rejected. Of a message no more bytes are
+/// kept than it has, however many of its elements are rejected.
 pub(super) fn rejected_messages(plugin: &PluginIdentity, chunk: &Chunk, rejected: Vec<Rejection>) -> Vec<DeadLetter> {
-    let mut kept_whole = None;
+    // The message of the latest rejections, and how many bytes of it are kept.
+    let mut kept = (usize::MAX, 0);
     let letter = |rejection: Rejection| {
         let (place, position) = chunk.place_of(rejection.input);
         let at = |index: usize| usize::try_from(chunk.offsets[index]).unwrap_or(0);
         let (start, end) = (at(rejection.input), at(rejection.input + 1));
-        let raw = match rejection.span {
-            Some((from, to)) => Some(chunk.payload.slice(start + from as usize..start + to as usize)),
-            None if kept_whole.replace(rejection.input) == Some(rejection.input) => None,
-            None => Some(chunk.payload.slice(start..end)),
-        };
+        if kept.0 != rejection.input {
+            kept = (rejection.input, 0);
+        }
+        let range = rejection.span.map_or(start..end, |(from, to)| start + from as usize..start + to as usize);
+        kept.1 += range.len();
+        // Overlapping spans must not make more of a message than it has.
+        let raw = (kept.1 <= end - start).then_some(range);
+        // A copy, because a slice would keep the whole chunk in memory.
+        let raw = raw.map(|range| Bytes::copy_from_slice(&chunk.payload[range]));
         DeadLetter {
             step: plugin.step.clone(),
             place: place.to_owned(),

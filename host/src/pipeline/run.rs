@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::build::{Parts, Wiring};
-use super::epoch::{StagedEpoch, stage};
+use super::epoch::{StagedEpoch, refuse_too_many_dead_letters, stage};
 use super::progress::{Counts, Durations, Progress, Report, RunIdentity, rfc3339};
 use crate::checkpoint::{Checkpoint, EpochRecord, SourceState, StagedTable};
 use crate::config::{Pipeline, PipelineFile, Trigger};
@@ -19,7 +19,7 @@ use crate::model::{AttemptId, Epoch, Segment, SourceRange};
 use crate::protocol::Prepared;
 use crate::protocol::recover::{Recovery, TableFacts, is_overtaken, recover};
 use crate::sink::delta::{CommitOutcome, CommitRequest, Table, transaction_version};
-use crate::{Error, Result};
+use crate::{Error, ErrorKind, Result};
 
 /// Epochs whose ranges are kept in their records before they go into a segment
 /// of the source's state.
@@ -29,6 +29,9 @@ const FILES_PER_SEGMENT: usize = 20_000;
 /// A segment is merged with the one before it when it is at least half as big:
 /// so there are few, and each entry is written again only a few times.
 const MERGE_AT_RATIO: u64 = 2;
+
+/// How often a recovery is begun again because another host went on meanwhile.
+const RECOVERY_TRIES: u32 = 5;
 
 /// Whether a run is asked to stop.
 pub type Shutdown = watch::Receiver<bool>;
@@ -40,6 +43,8 @@ pub struct Summary {
     pub epochs: u64,
     /// What went through them.
     pub counts: Counts,
+    /// Whether it was asked to stop before its trigger ended it.
+    pub is_interrupted: bool,
 }
 
 /// Run a pipeline until its trigger or `shutdown` ends it.
@@ -95,6 +100,8 @@ struct Run<'a> {
     segments: Vec<Segment>,
     /// What was prepared since the last segment.
     ranges: Vec<(Epoch, SourceRange)>,
+    /// What went through epochs with too few dead letters to judge them by.
+    unjudged: Counts,
     committing: Option<Committing>,
     summary: Summary,
 }
@@ -102,39 +109,20 @@ struct Run<'a> {
 impl<'a> Run<'a> {
     /// Finish what an earlier run prepared, and stand behind it.
     async fn recover(pipeline: &'a Pipeline, env: &'a Env, checkpoint: Checkpoint, mut parts: Parts) -> Result<Self> {
-        let newest = checkpoint.epochs().await?.last().copied();
-        let record = match newest {
-            Some(newest) => Some(checkpoint.read_all(std::iter::once(newest)).await?.remove(0)),
-            None => None,
+        let mut tries = 0;
+        let (record, segments, ranges) = loop {
+            let newest = checkpoint.epochs().await?.last().copied();
+            let recovered = recover_from(newest, &checkpoint, &mut parts, env).await;
+            tries += 1;
+            match recovered {
+                // Another host that is at work moves what is being read.
+                Err(error)
+                    if error.kind() == ErrorKind::Corrupt
+                        && tries < RECOVERY_TRIES
+                        && checkpoint.epochs().await?.last().copied() != newest => {}
+                recovered => break recovered?,
+            }
         };
-        let tables: Vec<&Arc<Table>> = all_tables(&parts).collect();
-        let mut facts = Vec::new();
-        for table in &tables {
-            let name = &table.settings().name;
-            let committed = committed_epoch(table, &checkpoint.application_id(name)).await?;
-            let staged = record.as_ref().is_some_and(|record| record.tables.contains_key(name));
-            facts.push(TableFacts { table: name.clone(), staged, committed });
-        }
-        match recover(newest, &facts) {
-            Recovery::Fresh => {}
-            Recovery::CheckpointBehind { table, committed } => {
-                return Err(Error::corrupt(format!(
-                    "the table `{table}` holds epoch {committed} of this pipeline, but the checkpoint {} ends at {}: \
-                     it was restored from an old copy; restore the newer one, or start over with a new checkpoint and new tables",
-                    pipeline.checkpoint,
-                    newest.map_or("nothing".to_owned(), |newest| format!("epoch {newest}")),
-                )));
-            }
-            Recovery::Resume { prepared, unfinished } => {
-                let record = record.as_ref().ok_or_else(|| Error::bug("a prepared epoch without a record"))?;
-                refuse_lost_tables(record, &facts, &tables, &checkpoint, env).await?;
-                if !unfinished.is_empty() {
-                    tracing::info!("finishing epoch {} in {}", prepared.epoch(), unfinished.join(", "));
-                }
-                commit(prepared, record, &checkpoint, &tables).await?;
-            }
-        }
-        let (segments, ranges) = restore(&checkpoint, record.as_ref(), &mut parts).await?;
         let identity = RunIdentity {
             id: checkpoint.pipeline().id.clone(),
             run_id: env.new_id(),
@@ -148,9 +136,10 @@ impl<'a> Run<'a> {
             parts,
             identity,
             attempt: env.new_attempt(),
-            next: newest.map_or(Epoch::FIRST, Epoch::next),
+            next: record.map_or(Epoch::FIRST, |record| record.epoch.next()),
             segments,
             ranges,
+            unjudged: Counts::default(),
             committing: None,
             summary: Summary::default(),
         })
@@ -181,8 +170,9 @@ impl<'a> Run<'a> {
             let staged = tokio::select! {
                 staged = staging => staged?,
                 // Abandoned: nothing of it is visible, and its files are removed.
-                () = stopped(shutdown) => return Ok(()),
+                () = stopped(shutdown) => break,
             };
+            refuse_too_many_dead_letters(&staged, &mut self.unjudged, self.pipeline.max_dead_letter_ratio)?;
             self.finish_commit(report).await?;
             self.prepare(staged, plan).await?;
             if let Trigger::Interval(interval) = self.pipeline.trigger {
@@ -193,6 +183,7 @@ impl<'a> Run<'a> {
                 }
             }
         }
+        self.summary.is_interrupted = true;
         Ok(())
     }
 
@@ -208,7 +199,11 @@ impl<'a> Run<'a> {
             epoch: staged.epoch,
             attempt: self.attempt.clone(),
             clock_us: staged.clock_us,
-            source: SourceState { range: staged.range.clone(), segments: self.segments.clone() },
+            source: SourceState {
+                identity: self.parts.source.identity(),
+                range: staged.range.clone(),
+                segments: self.segments.clone(),
+            },
             tables: staged.tables.clone(),
             plugins: self.parts.plugins.clone(),
         };
@@ -302,6 +297,89 @@ async fn committed_epoch(table: &Table, app_id: &str) -> Result<Option<Epoch>> {
 
 fn fenced(table: &str, epoch: Epoch) -> Error {
     Error::fenced(format!("another host has gone past epoch {epoch} in the table `{table}`: this one stops"))
+}
+
+/// Where a run goes on: the newest record, the segments of the source's state,
+/// and the ranges that no segment has yet.
+type Standing = (Option<EpochRecord>, Vec<Segment>, Vec<(Epoch, SourceRange)>);
+
+async fn recover_from(
+    newest: Option<Epoch>,
+    checkpoint: &Checkpoint,
+    parts: &mut Parts,
+    env: &Env,
+) -> Result<Standing> {
+    let record = match newest {
+        Some(newest) => checkpoint.read_all(std::iter::once(newest)).await?.pop(),
+        None => None,
+    };
+    let tables: Vec<&Arc<Table>> = all_tables(parts).collect();
+    let mut facts = Vec::new();
+    for table in &tables {
+        let name = &table.settings().name;
+        let committed = committed_epoch(table, &checkpoint.application_id(name)).await?;
+        let staged = record.as_ref().is_some_and(|record| staged_for(record, table).is_some());
+        facts.push(TableFacts { table: name.clone(), staged, committed });
+    }
+    match recover(newest, &facts) {
+        Recovery::Fresh => {}
+        Recovery::CheckpointBehind { table, committed } => {
+            return Err(Error::corrupt(format!(
+                "the table `{table}` holds epoch {committed} of this pipeline, but its checkpoint ends at {}: \
+                 it was restored from an old copy; restore the newer one, or start over with a new checkpoint and new tables",
+                newest.map_or("nothing".to_owned(), |newest| format!("epoch {newest}")),
+            )));
+        }
+        Recovery::Resume { prepared, unfinished } => {
+            let record = record.as_ref().ok_or_else(|| Error::bug("a prepared epoch without a record"))?;
+            refuse_other_source(record, parts)?;
+            refuse_lost_tables(record, &facts, &tables, checkpoint, env).await?;
+            // Whoever prepared it may have died before it was durable.
+            checkpoint.sync(record.epoch).await?;
+            for table in tables.iter().filter(|table| unfinished.contains(&table.settings().name)) {
+                refuse_lost_files(record, table).await?;
+            }
+            if !unfinished.is_empty() {
+                tracing::info!("finishing epoch {} in {}", prepared.epoch(), unfinished.join(", "));
+            }
+            commit(prepared, record, checkpoint, &tables).await?;
+        }
+    }
+    let (segments, ranges) = restore(checkpoint, record.as_ref(), parts).await?;
+    Ok((record, segments, ranges))
+}
+
+/// What an epoch staged for this very table, at the place where it is.
+fn staged_for<'a>(record: &'a EpochRecord, table: &Table) -> Option<&'a StagedTable> {
+    let settings = table.settings();
+    record.tables.get(&settings.name).filter(|staged| staged.location == settings.location.to_string())
+}
+
+fn refuse_other_source(record: &EpochRecord, parts: &Parts) -> Result<()> {
+    let (before, now) = (&record.source.identity, parts.source.identity());
+    if *before == now {
+        return Ok(());
+    }
+    Err(Error::config(format!(
+        "the checkpoint is of another source ({before}) than the pipeline file has ({now}): \
+         its positions mean nothing there; put the source back, or give the pipeline a new checkpoint"
+    )))
+}
+
+/// An epoch that is not committed yet needs the files that it staged.
+async fn refuse_lost_files(record: &EpochRecord, table: &Table) -> Result<()> {
+    for file in staged_for(record, table).map_or(&[][..], |staged| &staged.files) {
+        if !table.has_file(file).await? {
+            let path = file.add.get("path").and_then(Value::as_str).unwrap_or_default();
+            let settings = table.settings();
+            return Err(Error::corrupt(format!(
+                "epoch {} is prepared, but its file `{path}` is missing in the table `{}` at {}: \
+                 restore the table, or start over with a new checkpoint",
+                record.epoch, settings.name, settings.location
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// Take the source's past over from the records.

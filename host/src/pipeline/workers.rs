@@ -26,6 +26,8 @@ pub(super) struct Processed {
     pub(super) messages: u64,
     /// The bytes of the chunk.
     pub(super) payload_bytes: u64,
+    /// The rows that came out of the parser.
+    pub(super) parsed: u64,
     /// The rows that came out of the last step.
     pub(super) rows: u64,
     /// What each step cost, parser first.
@@ -67,6 +69,7 @@ impl Steps {
         let messages = Messages { payload: &chunk.payload, offsets: &chunk.offsets, fields: &fields };
         let produced = self.parser.parse(messages)?;
         let (mut rows, mut origins) = (produced.rows, produced.origins);
+        let parsed = rows.num_rows() as u64;
         dead_letters.extend(rejected_messages(&identities[0], &chunk, produced.rejected));
         let mut stats = vec![self.parser.take_stats()];
         for (transform, identity) in self.transforms.iter_mut().zip(&identities[1..]) {
@@ -83,6 +86,7 @@ impl Steps {
             dead_letters,
             messages: chunk.messages() as u64,
             payload_bytes: chunk.payload.len() as u64,
+            parsed,
             rows: rows.num_rows() as u64,
             stats,
         })

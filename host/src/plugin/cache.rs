@@ -7,6 +7,7 @@
 
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use wasmtime::component::Component;
@@ -54,14 +55,18 @@ impl Cache {
     }
 
     fn store(&self, component: &Component, path: &Path) -> Result<(), wasmtime::Error> {
-        make_private(&self.folder)?;
-        if !is_private(&self.folder) {
-            return Err(wasmtime::Error::msg("others can write to the folder"));
+        if !self.folder.exists() {
+            make_private(&self.folder)?;
         }
-        // A name of its own, so that two processes never write one file.
-        let temporary = path.with_extension(format!("{}.tmp", std::process::id()));
-        fs::write(&temporary, component.serialize()?)?;
-        fs::rename(&temporary, path)?;
+        if !is_private(&self.folder) {
+            return Err(wasmtime::Error::msg("the folder is not this user's alone (mode 0700)"));
+        }
+        // A file of its own, whole before it has its name: other threads and
+        // processes, and a loss of power, never leave half of one.
+        let mut temporary = tempfile::NamedTempFile::new_in(&self.folder)?;
+        temporary.write_all(&component.serialize()?)?;
+        temporary.as_file().sync_all()?;
+        temporary.persist(path)?;
         Ok(())
     }
 }
@@ -74,17 +79,17 @@ fn engine_hash(engine: &Engine) -> u64 {
 
 #[cfg(unix)]
 fn make_private(folder: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
-    if !folder.exists() {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-    }
-    fs::set_permissions(folder, fs::Permissions::from_mode(0o700))
+    use std::os::unix::fs::DirBuilderExt;
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
 
+/// Whether the folder belongs to this user, and to nobody else.
 #[cfg(unix)]
 fn is_private(folder: &Path) -> bool {
     use std::os::unix::fs::MetadataExt;
-    fs::metadata(folder).is_ok_and(|folder| folder.mode() & 0o077 == 0)
+    let ours = rustix::process::geteuid().as_raw();
+    fs::symlink_metadata(folder)
+        .is_ok_and(|folder| folder.is_dir() && folder.uid() == ours && folder.mode() & 0o077 == 0)
 }
 
 #[cfg(not(unix))]

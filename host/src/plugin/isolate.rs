@@ -41,6 +41,9 @@ pub(super) fn isolate<T>(
         Ok(output) => return Ok(vec![(0..len, Ok(output))]),
         Err(failure) => failure,
     };
+    if matches!(failure, Failure::NotStarted(_)) {
+        return Err(Error::plugin(format!("{step} cannot go on")).because(failure));
+    }
     if on_failure == OnFailure::Fail {
         return Err(Error::plugin(format!("{step} fails on a chunk of {len} inputs, and `on_error` is \"fail\""))
             .because(failure));
@@ -62,6 +65,9 @@ pub(super) fn isolate<T>(
         }
         match attempt(range.clone()) {
             Ok(output) => parts.push((range, Ok(output))),
+            Err(failure @ Failure::NotStarted(_)) => {
+                return Err(Error::plugin(format!("{step} cannot go on")).because(failure));
+            }
             Err(failure) if range.len() == 1 => {
                 isolated += 1;
                 parts.push((range, Err(failure)));

@@ -16,6 +16,9 @@ use crate::{Error, Result};
 /// A component larger than this is refused before it is compiled.
 const MAX_COMPONENT_BYTES: u64 = 64 * 1024 * 1024;
 
+/// A plugin that says more about itself is refused.
+const MAX_DESCRIPTION_BYTES: usize = 256 * 1024;
+
 /// The interfaces that a component may import.
 const OFFERED: &[&str] = &["weir:plugin/host@0.1.0", "weir:plugin/columns@0.1.0", "weir:plugin/messages@0.1.0"];
 
@@ -321,6 +324,14 @@ fn describe(
         if text.is_empty() || text.len() > 100 || !text.chars().all(fits) {
             return Err(Error::plugin(format!(
                 "{source} gives itself an unusable {what}: expected 1 to 100 letters, digits, `-`, `.`, `_` or `+`"
+            )));
+        }
+    }
+    for (what, text) in [("description", &manifest.description), ("config schema", &manifest.config_schema)] {
+        if text.len() > MAX_DESCRIPTION_BYTES {
+            return Err(Error::plugin(format!(
+                "{source} has a {what} of {} bytes, more than {MAX_DESCRIPTION_BYTES}",
+                text.len()
             )));
         }
     }

@@ -37,7 +37,10 @@ pub use parser::{ConfigureError, Messages, Parser, StepSettings};
 pub use sandbox::{CallStats, Failure, Limits};
 pub use transform::Transform;
 
+use std::sync::Arc;
+
 use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
 
 /// How to go on when a plugin fails for an input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,14 +75,70 @@ pub struct Produced {
     pub rejected: Vec<Rejection>,
 }
 
+/// What the parts of one chunk may return together: as much as one call.
+struct Allowance {
+    rows: usize,
+    bytes: usize,
+}
+
+impl Allowance {
+    fn new(limits: &Limits) -> Self {
+        Self { rows: limits.rows, bytes: limits.result_bytes }
+    }
+
+    /// Take what a part returned out of the allowance, if it is still in it.
+    fn take(&mut self, part: Produced) -> Result<Produced, Failure> {
+        let over =
+            |what: &str| Failure::Invalid(format!("the parts of a chunk have more {what} than one call may return"));
+        let bytes = self.bytes.checked_sub(part.rows.get_array_memory_size()).ok_or_else(|| over("bytes"))?;
+        let rows = self.rows.checked_sub(part.rows.num_rows()).ok_or_else(|| over("rows"))?;
+        *self = Self { rows, bytes };
+        Ok(part)
+    }
+}
+
+impl Produced {
+    /// What becomes of no input; a plugin is not asked.
+    fn nothing(schema: &SchemaRef) -> Self {
+        Self { rows: RecordBatch::new_empty(Arc::clone(schema)), origins: Vec::new(), rejected: Vec::new() }
+    }
+}
+
 use bindings::weir::plugin::columns as wit;
 
+/// Problems of a configuration that are told; nobody reads more.
+const MAX_PROBLEMS: usize = 100;
+/// Rejections that one call may return. The dead letters of a chunk are in memory
+/// together, and a plugin that rejects more is tried with smaller pieces.
+const MAX_REJECTIONS: usize = 65_536;
+
 fn config_problems(problems: Vec<wit::Problem>) -> Vec<ConfigProblem> {
-    problems.into_iter().map(|problem| ConfigProblem { path: problem.path, message: problem.message }).collect()
+    let short = |text: &str| sandbox::shorten(text).to_owned();
+    let problems = problems.iter().take(MAX_PROBLEMS);
+    problems.map(|problem| ConfigProblem { path: short(&problem.path), message: short(&problem.message) }).collect()
+}
+
+/// What a plugin refuses without a reason is refused all the same.
+fn refused(problems: Vec<wit::Problem>) -> ConfigureError {
+    let mut problems = config_problems(problems);
+    if problems.is_empty() {
+        let message = "the plugin refuses its configuration and does not say why".to_owned();
+        problems.push(ConfigProblem { path: String::new(), message });
+    }
+    ConfigureError::Refused(problems)
 }
 
 fn refuse_problems(problems: Vec<ConfigProblem>) -> Result<(), ConfigureError> {
     if problems.is_empty() { Ok(()) } else { Err(ConfigureError::Refused(problems)) }
+}
+
+/// A column or field is asked for once.
+fn refuse_twice(names: &[String]) -> Result<(), String> {
+    let mut seen = std::collections::HashSet::new();
+    match names.iter().find(|name| !seen.insert(name.as_str())) {
+        Some(twice) => Err(format!("it asks for `{}` twice", sandbox::shorten(twice))),
+        None => Ok(()),
+    }
 }
 
 fn check_origins(origins: &[u32], rows: usize, inputs: usize) -> Result<(), String> {
@@ -96,11 +155,10 @@ fn check_origins(origins: &[u32], rows: usize, inputs: usize) -> Result<(), Stri
 fn rejections(
     rejected: Vec<wit::Rejection>,
     inputs: usize,
-    max: usize,
     input_bytes: impl Fn(usize) -> u32,
 ) -> Result<Vec<Rejection>, String> {
-    if rejected.len() > max {
-        return Err(format!("{} rejections, more than the {max} that one call may return", rejected.len()));
+    if rejected.len() > MAX_REJECTIONS {
+        return Err(format!("{} rejections, more than the {MAX_REJECTIONS} that one call may return", rejected.len()));
     }
     let check = |(index, rejection): (usize, wit::Rejection)| {
         let input = rejection.input as usize;

@@ -12,7 +12,7 @@ use super::bindings::weir::plugin::columns::{Problem, SchemaParam, VarBytesParam
 use super::columns::{FlatSchema, Lowered, from_contract, lift};
 use super::isolate::isolate;
 use super::sandbox::{CallStats, Failure, Limits, Sandbox, Seat, shorten};
-use super::{ConfigProblem, OnFailure, Plugin, Produced, Rejection, Role};
+use super::{Allowance, ConfigProblem, OnFailure, Plugin, Produced, Rejection, Role};
 use crate::env::Stopwatch;
 use crate::{Error, Result};
 
@@ -111,9 +111,10 @@ impl Parser {
         );
         configured.map_err(failed)?;
         let info = info.ok_or_else(|| Error::bug("a parser was configured without an answer"))?;
-        let info = info.map_err(|problems| ConfigureError::Refused(super::config_problems(problems)))?;
+        let info = info.map_err(|problems| super::refused(problems))?;
         let output = from_contract(info.output).map_err(|reason| failed(Failure::Invalid(reason)))?;
         let message_fields = info.message_fields;
+        super::refuse_twice(&message_fields).map_err(|reason| failed(Failure::Invalid(reason)))?;
         let configured = Configured { settings, config, indices, stored, output, message_fields };
         Ok(Self { seat, configured: Arc::new(configured) })
     }
@@ -161,9 +162,13 @@ impl Parser {
     /// Plugin if it fails and its settings say so, or fails for too many inputs.
     pub fn parse(&mut self, messages: Messages<'_>) -> Result<Produced> {
         let configured = Arc::clone(&self.configured);
+        if messages.is_empty() {
+            return Ok(Produced::nothing(&configured.output));
+        }
         let (settings, seat) = (&configured.settings, &mut self.seat);
+        let mut allowance = Allowance::new(&settings.limits);
         let parts = isolate(&settings.step, messages.len(), settings.on_failure, |range| {
-            attempt(seat, &configured, messages, range)
+            attempt(seat, &configured, messages, range).and_then(|part| allowance.take(part))
         })?;
         join(parts, &configured.output)
     }
@@ -173,7 +178,7 @@ impl Parser {
 pub(super) fn join(parts: Vec<super::isolate::Part<Produced>>, schema: &SchemaRef) -> Result<Produced> {
     let mut batches = Vec::new();
     let (mut origins, mut rejected) = (Vec::new(), Vec::new());
-    if parts.len() == 1 && matches!(parts[0].1, Ok(_)) {
+    if parts.len() == 1 && parts[0].1.is_ok() {
         return parts.into_iter().next().and_then(|(_, part)| part.ok()).ok_or_else(|| Error::bug("a part vanished"));
     }
     for (range, part) in parts {
@@ -227,9 +232,9 @@ fn attempt(
         let (guest, answer) = configure(sandbox, &configured.indices, &configured.config, configured.stored.as_ref())?;
         let info = answer.map_err(|_| Failure::Invalid("a new instance refuses its configuration".into()))?;
         let output = from_contract(info.output).map_err(Failure::Invalid)?;
-        match output == configured.output {
+        match output == configured.output && info.message_fields == configured.message_fields {
             true => Ok(guest),
-            false => Err(Failure::Invalid("a new instance announces another schema".into())),
+            false => Err(Failure::Invalid("a new instance announces something else".into())),
         }
     };
     seat.with(again, |sandbox, guest| {
@@ -269,7 +274,7 @@ fn check(
         return Err("the origins decrease".into());
     }
     let length = |input: usize| offsets[input + 1].abs_diff(offsets[input]);
-    let rejected = super::rejections(parsed.rejected, inputs, limits.rows, length)?;
+    let rejected = super::rejections(parsed.rejected, inputs, length)?;
     Ok(Produced { rows, origins: parsed.origins, rejected })
 }
 

@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use wasmtime::component::{Instance, InstancePre};
-use wasmtime::{CallHook, Store, StoreLimits, StoreLimitsBuilder, Trap};
+use wasmtime::{CallHook, ResourceLimiter, Store, Trap};
 
 use super::Engine;
 use super::bindings::weir::plugin::{columns, host};
@@ -15,8 +15,10 @@ use crate::env::Stopwatch;
 const MAX_LOG_LINES_PER_CALL: u32 = 100;
 /// Longer log lines are cut.
 const MAX_LOG_LINE_BYTES: usize = 4096;
-/// Counters that one instance may have; more are not counted.
+/// Counters that a plugin may have in an epoch; more are not counted.
 const MAX_COUNTERS: usize = 64;
+/// Longer names of counters are cut.
+const MAX_COUNTER_NAME_BYTES: usize = 100;
 /// The time that creating an instance may take beyond the deadline of a call:
 /// interpreted languages set up their runtime in it.
 const START_ALLOWANCE: Duration = Duration::from_secs(5);
@@ -62,6 +64,8 @@ pub enum Failure {
     Refused(String),
     /// Its answer breaks the contract.
     Invalid(String),
+    /// There is no instance to ask; no input is to blame.
+    NotStarted(String),
 }
 
 impl fmt::Display for Failure {
@@ -71,6 +75,7 @@ impl fmt::Display for Failure {
             Self::DeadlineMissed(deadline) => write!(f, "the plugin missed its deadline of {deadline:?}"),
             Self::Refused(reason) => write!(f, "the plugin failed: {reason}"),
             Self::Invalid(reason) => write!(f, "the plugin returned an invalid result: {reason}"),
+            Self::NotStarted(reason) => write!(f, "no instance of the plugin can be had: {reason}"),
         }
     }
 }
@@ -112,15 +117,67 @@ impl CallStats {
         self.peak_memory_bytes = self.peak_memory_bytes.max(other.peak_memory_bytes);
         self.dropped_log_lines += other.dropped_log_lines;
         for (name, by) in &other.counters {
-            *self.counters.entry(name.clone()).or_default() += by;
+            self.count(name, *by);
         }
+    }
+
+    fn count(&mut self, name: &str, by: u64) {
+        let name = &name[..name.floor_char_boundary(MAX_COUNTER_NAME_BYTES)];
+        if let Some(counter) = self.counters.get_mut(name) {
+            *counter = counter.saturating_add(by);
+        } else if self.counters.len() < MAX_COUNTERS {
+            self.counters.insert(name.to_owned(), by);
+        }
+    }
+}
+
+/// What an instance may have of the things that it can ask for more of.
+struct Growth {
+    max_memory_bytes: usize,
+    /// Over all memories of the instance.
+    memory_bytes: usize,
+    table_elements: usize,
+}
+
+impl ResourceLimiter for Growth {
+    fn memory_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+        let wanted = self.memory_bytes.saturating_add(desired.saturating_sub(current));
+        if wanted > self.max_memory_bytes {
+            let max = self.max_memory_bytes;
+            return Err(wasmtime::Error::msg(format!("it wants {wanted} bytes of memory, {max} are allowed")));
+        }
+        self.memory_bytes = wanted;
+        Ok(true)
+    }
+
+    fn table_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+        let wanted = self.table_elements.saturating_add(desired.saturating_sub(current));
+        if wanted > MAX_TABLE_ELEMENTS {
+            return Err(wasmtime::Error::msg(format!(
+                "it wants tables of {wanted} elements, {MAX_TABLE_ELEMENTS} are allowed"
+            )));
+        }
+        self.table_elements = wanted;
+        Ok(true)
+    }
+
+    fn instances(&self) -> usize {
+        MAX_CORE_INSTANCES
+    }
+
+    fn memories(&self) -> usize {
+        MAX_MEMORIES
+    }
+
+    fn tables(&self) -> usize {
+        MAX_TABLES
     }
 }
 
 /// What the host keeps for an instance.
 pub(super) struct State {
     step: String,
-    limits: StoreLimits,
+    growth: Growth,
     now_us: i64,
     log_lines: u32,
     last_error: Option<String>,
@@ -146,14 +203,7 @@ impl Sandbox {
     ) -> Result<Self, Failure> {
         let state = State {
             step: step.to_owned(),
-            limits: StoreLimitsBuilder::new()
-                .memory_size(limits.memory_bytes)
-                .table_elements(MAX_TABLE_ELEMENTS)
-                .instances(MAX_CORE_INSTANCES)
-                .memories(MAX_MEMORIES)
-                .tables(MAX_TABLES)
-                .trap_on_grow_failure(true)
-                .build(),
+            growth: Growth { max_memory_bytes: limits.memory_bytes, memory_bytes: 0, table_elements: 0 },
             now_us: 0,
             log_lines: 0,
             last_error: None,
@@ -162,7 +212,7 @@ impl Sandbox {
             inside: Duration::ZERO,
         };
         let mut store = Store::new(engine.inner(), state);
-        store.limiter(|state| &mut state.limits);
+        store.limiter(|state| &mut state.growth);
         store.set_hostcall_fuel(limits.result_bytes);
         store.call_hook(|mut context, hook| {
             let state = context.data_mut();
@@ -174,7 +224,7 @@ impl Sandbox {
             }
             Ok(())
         });
-        let allowance = limits.deadline + START_ALLOWANCE;
+        let allowance = limits.deadline.saturating_add(START_ALLOWANCE);
         store.set_epoch_deadline(Engine::ticks(allowance));
         let instance = pre.instantiate(&mut store).map_err(|error| failure(&error, allowance, None))?;
         Ok(Self { store, instance, deadline: limits.deadline })
@@ -201,10 +251,7 @@ impl Sandbox {
         state.stats.inside += state.inside;
         state.stats.boundary += elapsed.saturating_sub(state.inside);
         state.stats.latencies_us.push(u32::try_from(elapsed.as_micros()).unwrap_or(u32::MAX));
-        result.map_err(|error| {
-            state.stats.failures += 1;
-            failure(&error, self.deadline, state.last_error.take())
-        })
+        result.map_err(|error| failure(&error, self.deadline, state.last_error.take()))
     }
 
     /// Count the time for checking an answer.
@@ -214,7 +261,9 @@ impl Sandbox {
 
     /// What the calls have cost since the last time.
     pub(super) fn take_stats(&mut self) -> CallStats {
-        std::mem::take(&mut self.store.data_mut().stats)
+        let state = self.store.data_mut();
+        state.stats.peak_memory_bytes = state.growth.memory_bytes;
+        std::mem::take(&mut state.stats)
     }
 }
 
@@ -245,11 +294,7 @@ impl host::Host for State {
     }
 
     fn count(&mut self, name: String, by: u64) {
-        let counters = &mut self.stats.counters;
-        if counters.len() < MAX_COUNTERS || counters.contains_key(&name) {
-            let counter = counters.entry(shorten(&name).to_owned()).or_default();
-            *counter = counter.saturating_add(by);
-        }
+        self.stats.count(&name, by);
     }
 
     fn now(&mut self) -> i64 {
@@ -325,13 +370,14 @@ impl<G> Seat<G> {
         let (mut sandbox, guest) = match self.live.take() {
             Some(live) => live,
             None => {
-                let mut sandbox = self.plugin.start(&self.step, &self.limits)?;
+                let started = self.plugin.start(&self.step, &self.limits);
+                let mut sandbox = started.map_err(|failure| self.not_started(failure))?;
                 sandbox.set_now(self.now_us);
                 match configure(&mut sandbox) {
                     Ok(guest) => (sandbox, guest),
                     Err(failure) => {
                         self.stats.merge(&sandbox.take_stats());
-                        return Err(failure);
+                        return Err(self.not_started(failure));
                     }
                 }
             }
@@ -339,10 +385,16 @@ impl<G> Seat<G> {
         sandbox.set_now(self.now_us);
         let result = work(&mut sandbox, &guest);
         self.stats.merge(&sandbox.take_stats());
-        if result.is_ok() {
-            self.live = Some((sandbox, guest));
+        match &result {
+            Ok(_) => self.live = Some((sandbox, guest)),
+            Err(_) => self.stats.failures += 1,
         }
         result
+    }
+
+    fn not_started(&mut self, failure: Failure) -> Failure {
+        self.stats.failures += 1;
+        Failure::NotStarted(failure.to_string())
     }
 
     /// What the calls have cost since the last time.

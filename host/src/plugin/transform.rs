@@ -13,7 +13,7 @@ use super::columns::{FlatSchema, Lowered, from_contract, lift};
 use super::isolate::isolate;
 use super::parser::{ConfigureError, StepSettings, join};
 use super::sandbox::{CallStats, Failure, Sandbox, Seat};
-use super::{Plugin, Produced, Role};
+use super::{Allowance, Plugin, Produced, Role};
 use crate::env::Stopwatch;
 use crate::{Error, Result};
 
@@ -23,6 +23,8 @@ struct Configured {
     config: String,
     indices: wit::GuestIndices,
     input: FlatSchema,
+    /// The names of the input columns.
+    names: Vec<String>,
     /// The input columns that the plugin sees, by index.
     needed: Vec<usize>,
     /// The columns that the plugin returns.
@@ -72,7 +74,7 @@ impl Transform {
         );
         configured.map_err(failed)?;
         let info = info.ok_or_else(|| Error::bug("a transform was configured without an answer"))?;
-        let info = info.map_err(|problems| ConfigureError::Refused(super::config_problems(problems)))?;
+        let info = info.map_err(|problems| super::refused(problems))?;
         let index = |name: &String| {
             let unknown =
                 || Failure::Invalid(format!("it asks for the column `{name}`, which its input does not have"));
@@ -82,7 +84,10 @@ impl Transform {
         let carried: Vec<usize> = info.carried.iter().map(index).collect::<Result<_>>()?;
         let returned = from_contract(info.output).map_err(|reason| failed(Failure::Invalid(reason)))?;
         let output = join_schemas(&returned, input, &carried).map_err(|reason| failed(Failure::Invalid(reason)))?;
-        let configured = Configured { settings, config, indices, input: flat, needed, returned, carried, output };
+        super::refuse_twice(&info.columns).map_err(|reason| failed(Failure::Invalid(reason)))?;
+        let names = input.fields().iter().map(|field| field.name().clone()).collect();
+        let configured =
+            Configured { settings, config, indices, input: flat, names, needed, returned, carried, output };
         Ok(Self { seat, configured: Arc::new(configured) })
     }
 
@@ -123,9 +128,13 @@ impl Transform {
     /// Plugin if it fails and its settings say so, or fails for too many rows.
     pub fn apply(&mut self, rows: &RecordBatch) -> Result<Produced> {
         let configured = Arc::clone(&self.configured);
+        if rows.num_rows() == 0 {
+            return Ok(Produced::nothing(&configured.output));
+        }
         let (settings, seat) = (&configured.settings, &mut self.seat);
+        let mut allowance = Allowance::new(&settings.limits);
         let parts = isolate(&settings.step, rows.num_rows(), settings.on_failure, |range| {
-            attempt(seat, &configured, rows, range)
+            attempt(seat, &configured, rows, range).and_then(|part| allowance.take(part))
         })?;
         join(parts, &configured.output)
     }
@@ -169,9 +178,16 @@ fn attempt(
         let (guest, answer) = configure(sandbox, &configured.indices, &configured.config, &configured.input)?;
         let info = answer.map_err(|_| Failure::Invalid("a new instance refuses its configuration".into()))?;
         let returned = from_contract(info.output).map_err(Failure::Invalid)?;
-        match returned == configured.returned {
+        let same_names = |names: &[String], indices: &[usize]| {
+            let known = indices.iter().map(|index| configured.names[*index].as_str());
+            names.iter().map(String::as_str).eq(known)
+        };
+        let is_same = returned == configured.returned
+            && same_names(&info.columns, &configured.needed)
+            && same_names(&info.carried, &configured.carried);
+        match is_same {
             true => Ok(guest),
-            false => Err(Failure::Invalid("a new instance announces another schema".into())),
+            false => Err(Failure::Invalid("a new instance announces something else".into())),
         }
     };
     let broken = |error: arrow::error::ArrowError| Failure::Invalid(error.to_string());
@@ -206,7 +222,10 @@ fn check(
     let origins = transformed.origins;
     super::check_origins(&origins, returned.num_rows(), input.num_rows())?;
     // A row has no bytes that a span could name.
-    let rejected = super::rejections(transformed.rejected, input.num_rows(), max_rows, |_| 0)?;
+    let rejected = super::rejections(transformed.rejected, input.num_rows(), |_| 0)?;
+    if let Some(pair) = rejected.windows(2).find(|pair| pair[0].input == pair[1].input) {
+        return Err(format!("input row {} is rejected twice", pair[0].input));
+    }
     if configured.carried.is_empty() {
         return Ok(Produced { rows: returned, origins, rejected });
     }

@@ -129,6 +129,9 @@ pub trait Source: Send + Sync {
     /// What it is, for people and progress records.
     fn description(&self) -> String;
 
+    /// What its positions refer to: another identity, another past.
+    fn identity(&self) -> String;
+
     /// All message fields that it can deliver, in the types of the plugin
     /// contract.
     fn message_fields(&self) -> SchemaRef;

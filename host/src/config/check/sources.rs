@@ -78,7 +78,7 @@ impl Check<'_> {
             malformed: raw.malformed.unwrap_or(default.malformed),
         };
         if let Err(error) = settings.validate() {
-            self.wrong("source.generator", &error.to_string(), None);
+            self.wrong("source.generator", error.to_string(), None);
             return None;
         }
         Some(settings)

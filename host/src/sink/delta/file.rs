@@ -39,6 +39,9 @@ const MAX_ROW_GROUP_BYTES: usize = 24 << 20;
 /// Rows handed to a column encoder at once: fewer, larger steps are cheaper.
 const WRITE_BATCH_ROWS: usize = 8192;
 
+/// How many bytes of small batches are written as one.
+const COALESCED_BYTES: usize = 4 << 20;
+
 /// A batch with fewer rows waits for others.
 const SMALL_BATCH_ROWS: usize = 2048;
 
@@ -72,6 +75,7 @@ pub(super) struct OpenFile {
     has_nan: Vec<bool>,
     small: Vec<RecordBatch>,
     small_rows: usize,
+    small_bytes: usize,
 }
 
 impl OpenFile {
@@ -90,7 +94,7 @@ impl OpenFile {
         let writer = ArrowWriter::try_new_with_options(upload, schema, options)
             .map_err(|error| Error::bug(format!("cannot start the file `{name}`")).because(error))?;
         let (plan, partition) = (Arc::clone(plan), partition.clone());
-        Ok(Self { plan, name, partition, writer, has_nan, small: Vec::new(), small_rows: 0 })
+        Ok(Self { plan, name, partition, writer, has_nan, small: Vec::new(), small_rows: 0, small_bytes: 0 })
     }
 
     /// Add rows.
@@ -104,8 +108,10 @@ impl OpenFile {
             return self.encode(&batch);
         }
         self.small_rows += batch.num_rows();
+        self.small_bytes += batch.get_array_memory_size();
         self.small.push(batch);
-        if self.small_rows >= COALESCED_ROWS { self.write_small() } else { Ok(()) }
+        let is_enough = self.small_rows >= COALESCED_ROWS || self.small_bytes >= COALESCED_BYTES;
+        if is_enough { self.write_small() } else { Ok(()) }
     }
 
     /// Whether the file has reached its size.
@@ -116,7 +122,7 @@ impl OpenFile {
 
     /// How much memory the file holds, in bytes.
     pub(super) fn memory_bytes(&self) -> usize {
-        self.writer.memory_size() + self.writer.inner().buffer.len()
+        self.writer.memory_size() + self.writer.inner().buffer.len() + self.small_bytes
     }
 
     /// End the file and wait until the store has it.
@@ -157,7 +163,7 @@ impl OpenFile {
             return Ok(());
         }
         let batches = std::mem::take(&mut self.small);
-        self.small_rows = 0;
+        (self.small_rows, self.small_bytes) = (0, 0);
         let batch = concat_batches(self.plan.partitioning().file_schema(), &batches)
             .map_err(|error| Error::bug(format!("cannot join batches for `{}`", self.name)).because(error))?;
         self.encode(&batch)

@@ -139,7 +139,7 @@ impl Stage {
             partitioning: Partitioning::new(table.columns(), &settings.partition_by)?,
             properties: file::writer_properties(settings.compression)?,
             target_file_bytes: settings.target_file_bytes,
-            indexed_columns: table.indexed_columns().await,
+            indexed_columns: table.indexed_columns(),
             prefix: format!("part-{:010}-{attempt}", epoch.number()),
             extension: settings.compression.extension(),
             names: Mutex::default(),
@@ -261,6 +261,20 @@ impl Drop for Stage {
 pub(super) fn path_of(storage: &Storage, name: &str) -> Result<Path> {
     let name = Path::parse(name).map_err(|error| Error::bug("a file's name is not a path").because(error))?;
     Ok(storage.prefix().parts().chain(name.parts()).collect())
+}
+
+/// Whether a staged file is there.
+///
+/// # Errors
+/// Unavailable if the store fails, Corrupt if its action cannot be understood.
+pub(super) async fn exists(storage: &Storage, file: &StagedFile) -> Result<bool> {
+    let add: deltalake::kernel::Add = serde_json::from_value(file.add.clone())
+        .map_err(|error| Error::corrupt("the action of a staged file cannot be understood").because(error))?;
+    match storage.store().head(&path_of(storage, &add.path)?).await {
+        Ok(_) => Ok(true),
+        Err(object_store::Error::NotFound { .. }) => Ok(false),
+        Err(error) => Err(Error::unavailable(format!("cannot look at {}", storage.location())).because(error)),
+    }
 }
 
 fn ended() -> Error {

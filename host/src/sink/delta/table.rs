@@ -53,6 +53,8 @@ pub struct Table {
     clock: Arc<dyn Clock>,
     /// All columns, as the table orders and names them.
     columns: SchemaRef,
+    /// As it was when the table was opened: staging must not wait for a commit.
+    indexed_columns: usize,
     known: Mutex<Known>,
 }
 
@@ -123,8 +125,13 @@ impl Table {
             return Err(Error::data(listed(&settings, "does not fit the pipeline", &problems)));
         }
         let columns = schema::to_arrow(&snapshot.schema())?;
+        let indexed_columns = match snapshot.table_properties().data_skipping_num_indexed_cols {
+            Some(DataSkippingNumIndexedCols::NumColumns(count)) => usize::try_from(count).unwrap_or(usize::MAX),
+            Some(DataSkippingNumIndexedCols::AllColumns) => usize::MAX,
+            None => INDEXED_COLUMNS,
+        };
         let known = Mutex::new(Known::new(snapshot, env.clock.as_ref()));
-        Ok(Self { settings, log, clock: Arc::clone(&env.clock), columns, known })
+        Ok(Self { settings, log, clock: Arc::clone(&env.clock), columns, indexed_columns, known })
     }
 
     /// What [`Table::open_or_create`] would refuse, without creating anything.
@@ -169,13 +176,16 @@ impl Table {
     }
 
     /// How many leaf columns have statistics.
-    pub(super) async fn indexed_columns(&self) -> usize {
-        let known = self.known.lock().await;
-        match known.snapshot.table_properties().data_skipping_num_indexed_cols {
-            Some(DataSkippingNumIndexedCols::NumColumns(count)) => usize::try_from(count).unwrap_or(usize::MAX),
-            Some(DataSkippingNumIndexedCols::AllColumns) => usize::MAX,
-            None => INDEXED_COLUMNS,
-        }
+    pub(super) fn indexed_columns(&self) -> usize {
+        self.indexed_columns
+    }
+
+    /// Whether a staged file is there.
+    ///
+    /// # Errors
+    /// Unavailable if the store fails, Corrupt if its action cannot be understood.
+    pub async fn has_file(&self, file: &StagedFile) -> Result<bool> {
+        super::stage::exists(self.storage(), file).await
     }
 
     /// The newest epoch of this writer in the table, read now.
@@ -284,7 +294,7 @@ impl Table {
         if snapshot.version() < known.version {
             let (now, before) = (snapshot.version(), known.version);
             let name = &self.settings.name;
-            return Err(Error::corrupt(format!("table `{name}` went back from version {before} to {now}")));
+            return Err(Error::unavailable(format!("table `{name}` is listed at version {now}, before {before}")));
         }
         let misfits = problems_in(&snapshot, &self.settings, &self.columns)?;
         *known = Known { misfits, ..Known::new(snapshot, self.clock.as_ref()) };

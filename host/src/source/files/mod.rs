@@ -121,6 +121,10 @@ impl Source for FileSource {
         format!("files `{}` in {}", self.settings.glob, self.settings.folder)
     }
 
+    fn identity(&self) -> String {
+        format!("files in {}", self.settings.folder)
+    }
+
     fn message_fields(&self) -> SchemaRef {
         fields::all_fields()
     }

@@ -175,7 +175,9 @@ fn store_path(folder: &Storage, path: &str) -> Result<Path> {
 /// Whether the object is the version that was listed.
 fn is_as_listed(entry: &FileEntry, meta: &ObjectMeta) -> bool {
     match (&entry.etag, &meta.e_tag) {
-        (Some(listed), Some(found)) if listed != found => false,
+        // The time is not compared: listings tell it to the millisecond, answers
+        // of HTTP only to the second.
+        (Some(listed), Some(found)) => listed == found && entry.size == meta.size,
         _ => entry.size == meta.size && entry.modified_us == meta.last_modified.timestamp_micros(),
     }
 }

@@ -1,3 +1,5 @@
+//! The source of files as a whole: planning, the ledger, reading, damage.
+
 use std::io::Write;
 use std::path::Path as FsPath;
 

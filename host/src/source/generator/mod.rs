@@ -107,6 +107,10 @@ impl Source for GeneratorSource {
         format!("generated readings of seed {}", self.settings.seed)
     }
 
+    fn identity(&self) -> String {
+        format!("generator with seed {} and {} partitions", self.settings.seed, self.settings.partitions)
+    }
+
     fn message_fields(&self) -> SchemaRef {
         fields::all_fields()
     }

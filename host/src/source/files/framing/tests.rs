@@ -1,3 +1,5 @@
+//! Framing as a whole: cases as data, and properties over arbitrary input.
+
 use proptest::prelude::*;
 
 use super::scan::{BLOCK_BYTES, masks, masks_portable};
