@@ -18,9 +18,9 @@ fn copy(example: &str) -> tempfile::TempDir {
         }
         let to = folder.path().join(below);
         if entry.file_type().is_dir() {
-            fs::create_dir_all(to).unwrap()
+            fs::create_dir_all(to).unwrap();
         } else {
-            drop(fs::copy(entry.path(), to).unwrap())
+            fs::copy(entry.path(), to).unwrap();
         }
     }
     folder

@@ -51,9 +51,9 @@ impl Random {
 #[tokio::test]
 async fn kill_at_random_instants_loses_and_doubles_nothing() {
     crate::binary();
-    let kills = std::env::var("WEIR_TEST_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(KILLS);
-    let seed = std::env::var("WEIR_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
-    let seed = seed.unwrap_or_else(|| u64::from(std::process::id()));
+    let number = |name: &str| weir::env::variable(name).and_then(|number| number.parse().ok());
+    let kills = number("WEIR_TEST_KILLS").unwrap_or(KILLS);
+    let seed = number("WEIR_TEST_SEED").unwrap_or_else(|| u64::from(std::process::id()));
     let mut random = Random(seed);
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir(folder.path().join("input")).unwrap();

@@ -1,5 +1,7 @@
 //! The integration tests of weir: one binary, one module for each concern.
 
+#![expect(clippy::unwrap_used, reason = "what tests do when something is wrong")]
+
 mod architecture;
 mod checking;
 mod crashes;
@@ -7,6 +9,7 @@ mod examples;
 mod hostile;
 mod kills;
 mod readers;
+mod restarts;
 mod rivals;
 
 /// Where the binary is that cargo built for these tests. Call first.

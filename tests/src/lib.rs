@@ -1,6 +1,8 @@
 //! The harness of weir's integration tests: the real binary, stores that break
 //! on command, and exact comparison of tables.
 
+#![expect(clippy::panic, reason = "what tests do when something is wrong")]
+
 pub mod binary;
 pub mod faults;
 pub mod python;

@@ -16,13 +16,17 @@
 //! | `rows` | rows → the columns of each table; rejections → dead letters |
 //! | `epoch` | reads, runs and stages one epoch |
 //! | `check` | everything that can be told before a message is read |
-//! | `run` | recovery, trigger, prepare, commit |
+//! | `commit` | a prepared epoch → its tables |
+//! | `recovery` | finishes what an earlier run prepared, and says where to go on |
+//! | `run` | the loop: trigger, stage, prepare, commit |
 //! | `progress` | what is told after every epoch |
 
 mod build;
 mod check;
+mod commit;
 mod epoch;
 mod progress;
+mod recovery;
 mod rows;
 mod run;
 mod workers;

@@ -1,25 +1,23 @@
-//! Recovery, trigger, prepare, commit: the loop over the epochs.
+//! Trigger, stage, prepare, commit: the loop over the epochs.
 
-use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::{Map, Value, json};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::build::{Parts, Wiring};
+use super::commit::{all_tables, commit, committed_epoch, fenced, tidy_up};
 use super::epoch::{StagedEpoch, refuse_too_many_dead_letters, stage};
-use super::progress::{Counts, Durations, Progress, Report, RunIdentity, rfc3339};
-use crate::checkpoint::{Checkpoint, EpochRecord, SourceState, StagedTable};
+use super::progress::{Counts, Durations, Progress, Report, RunIdentity};
+use super::recovery::stand;
+use crate::checkpoint::{Checkpoint, EpochRecord, SourceState};
 use crate::config::{Pipeline, PipelineFile, Trigger};
-use crate::env::{self, Env, Location, Stopwatch};
+use crate::env::{self, Env, Stopwatch};
 use crate::model::{AttemptId, Epoch, Segment, SourceRange};
-use crate::protocol::Prepared;
-use crate::protocol::recover::{Recovery, TableFacts, is_overtaken, recover};
-use crate::sink::delta::{CommitOutcome, CommitRequest, Table, transaction_version};
-use crate::{Error, ErrorKind, Result};
+use crate::protocol::recover::is_overtaken;
+use crate::sink::delta::Table;
+use crate::{Error, Result};
 
 /// Epochs whose ranges are kept in their records before they go into a segment
 /// of the source's state.
@@ -29,9 +27,6 @@ const FILES_PER_SEGMENT: usize = 20_000;
 /// A segment is merged with the one before it when it is at least half as big:
 /// so there are few, and each entry is written again only a few times.
 const MERGE_AT_RATIO: u64 = 2;
-
-/// How often a recovery is begun again because another host went on meanwhile.
-const RECOVERY_TRIES: u32 = 5;
 
 /// Whether a run is asked to stop.
 pub type Shutdown = watch::Receiver<bool>;
@@ -109,20 +104,7 @@ struct Run<'a> {
 impl<'a> Run<'a> {
     /// Finish what an earlier run prepared, and stand behind it.
     async fn recover(pipeline: &'a Pipeline, env: &'a Env, checkpoint: Checkpoint, mut parts: Parts) -> Result<Self> {
-        let mut tries = 0;
-        let (record, segments, ranges) = loop {
-            let newest = checkpoint.epochs().await?.last().copied();
-            let recovered = recover_from(newest, &checkpoint, &mut parts, env).await;
-            tries += 1;
-            match recovered {
-                // Another host that is at work moves what is being read.
-                Err(error)
-                    if error.kind() == ErrorKind::Corrupt
-                        && tries < RECOVERY_TRIES
-                        && checkpoint.epochs().await?.last().copied() != newest => {}
-                recovered => break recovered?,
-            }
-        };
+        let (record, segments, ranges) = stand(&checkpoint, &mut parts, env).await?;
         let identity = RunIdentity {
             id: checkpoint.pipeline().id.clone(),
             run_id: env.new_id(),
@@ -281,224 +263,5 @@ async fn stopped(shutdown: &mut Shutdown) {
     if shutdown.wait_for(|stop| *stop).await.is_err() {
         // Nobody can ask any more.
         std::future::pending::<()>().await;
-    }
-}
-
-fn all_tables(parts: &Parts) -> impl Iterator<Item = &Arc<Table>> {
-    parts.tables.iter().chain([&parts.dead_letters])
-}
-
-async fn committed_epoch(table: &Table, app_id: &str) -> Result<Option<Epoch>> {
-    let Some(version) = table.transaction_version(app_id).await? else { return Ok(None) };
-    let epoch = u64::try_from(version).ok().and_then(Epoch::new);
-    let negative = || Error::corrupt(format!("the table `{}` names the epoch {version}", table.settings().name));
-    epoch.map(Some).ok_or_else(negative)
-}
-
-fn fenced(table: &str, epoch: Epoch) -> Error {
-    Error::fenced(format!("another host has gone past epoch {epoch} in the table `{table}`: this one stops"))
-}
-
-/// Where a run goes on: the newest record, the segments of the source's state,
-/// and the ranges that no segment has yet.
-type Standing = (Option<EpochRecord>, Vec<Segment>, Vec<(Epoch, SourceRange)>);
-
-async fn recover_from(
-    newest: Option<Epoch>,
-    checkpoint: &Checkpoint,
-    parts: &mut Parts,
-    env: &Env,
-) -> Result<Standing> {
-    let record = match newest {
-        Some(newest) => checkpoint.read_all(std::iter::once(newest)).await?.pop(),
-        None => None,
-    };
-    let tables: Vec<&Arc<Table>> = all_tables(parts).collect();
-    let mut facts = Vec::new();
-    for table in &tables {
-        let name = &table.settings().name;
-        let committed = committed_epoch(table, &checkpoint.application_id(name)).await?;
-        let staged = record.as_ref().is_some_and(|record| staged_for(record, table).is_some());
-        facts.push(TableFacts { table: name.clone(), staged, committed });
-    }
-    match recover(newest, &facts) {
-        Recovery::Fresh => {}
-        Recovery::CheckpointBehind { table, committed } => {
-            return Err(Error::corrupt(format!(
-                "the table `{table}` holds epoch {committed} of this pipeline, but its checkpoint ends at {}: \
-                 it was restored from an old copy; restore the newer one, or start over with a new checkpoint and new tables",
-                newest.map_or("nothing".to_owned(), |newest| format!("epoch {newest}")),
-            )));
-        }
-        Recovery::Resume { prepared, unfinished } => {
-            let record = record.as_ref().ok_or_else(|| Error::bug("a prepared epoch without a record"))?;
-            refuse_other_source(record, parts)?;
-            refuse_lost_tables(record, &facts, &tables, checkpoint, env).await?;
-            // Whoever prepared it may have died before it was durable.
-            checkpoint.sync(record.epoch).await?;
-            for table in tables.iter().filter(|table| unfinished.contains(&table.settings().name)) {
-                refuse_lost_files(record, table).await?;
-            }
-            if !unfinished.is_empty() {
-                tracing::info!("finishing epoch {} in {}", prepared.epoch(), unfinished.join(", "));
-            }
-            commit(prepared, record, checkpoint, &tables).await?;
-        }
-    }
-    let (segments, ranges) = restore(checkpoint, record.as_ref(), parts).await?;
-    Ok((record, segments, ranges))
-}
-
-/// What an epoch staged for this very table, at the place where it is.
-fn staged_for<'a>(record: &'a EpochRecord, table: &Table) -> Option<&'a StagedTable> {
-    let settings = table.settings();
-    record.tables.get(&settings.name).filter(|staged| staged.location == settings.location.to_string())
-}
-
-fn refuse_other_source(record: &EpochRecord, parts: &Parts) -> Result<()> {
-    let (before, now) = (&record.source.identity, parts.source.identity());
-    if *before == now {
-        return Ok(());
-    }
-    Err(Error::config(format!(
-        "the checkpoint is of another source ({before}) than the pipeline file has ({now}): \
-         its positions mean nothing there; put the source back, or give the pipeline a new checkpoint"
-    )))
-}
-
-/// An epoch that is not committed yet needs the files that it staged.
-async fn refuse_lost_files(record: &EpochRecord, table: &Table) -> Result<()> {
-    for file in staged_for(record, table).map_or(&[][..], |staged| &staged.files) {
-        if !table.has_file(file).await? {
-            let path = file.add.get("path").and_then(Value::as_str).unwrap_or_default();
-            let settings = table.settings();
-            return Err(Error::corrupt(format!(
-                "epoch {} is prepared, but its file `{path}` is missing in the table `{}` at {}: \
-                 restore the table, or start over with a new checkpoint",
-                record.epoch, settings.name, settings.location
-            )));
-        }
-    }
-    Ok(())
-}
-
-/// Take the source's past over from the records.
-async fn restore(
-    checkpoint: &Checkpoint,
-    record: Option<&EpochRecord>,
-    parts: &mut Parts,
-) -> Result<(Vec<Segment>, Vec<(Epoch, SourceRange)>)> {
-    let Some(record) = record else {
-        parts.source.restore(&[], &[])?;
-        return Ok((Vec::new(), Vec::new()));
-    };
-    let segments = record.source.segments.clone();
-    let mut contents = Vec::new();
-    for segment in &segments {
-        contents.push(checkpoint.read_segment(segment).await?);
-    }
-    let ranges = match record.source.range {
-        // The latest offsets say it all.
-        SourceRange::Offsets(_) => vec![(record.epoch, record.source.range.clone())],
-        SourceRange::Files(_) => {
-            let first = record.source.first_unsegmented().number();
-            let epochs = (first..=record.epoch.number()).filter_map(Epoch::new);
-            let records = checkpoint.read_all(epochs).await?;
-            records.into_iter().map(|record| (record.epoch, record.source.range)).collect()
-        }
-    };
-    parts.source.restore(&contents, &ranges)?;
-    Ok((segments, ranges))
-}
-
-/// A prepared epoch may have rows for a table that the pipeline file has moved or
-/// no longer has; that is fine only if they are committed there.
-async fn refuse_lost_tables(
-    record: &EpochRecord,
-    facts: &[TableFacts],
-    tables: &[&Arc<Table>],
-    checkpoint: &Checkpoint,
-    env: &Env,
-) -> Result<()> {
-    for (name, staged) in &record.tables {
-        let here = tables.iter().any(|table| {
-            let settings = table.settings();
-            settings.name == *name && settings.location.to_string() == staged.location
-        });
-        let is_committed = |facts: &TableFacts| facts.table == *name && is_overtaken(record.epoch, facts.committed);
-        if here || facts.iter().any(is_committed) {
-            continue;
-        }
-        let location = Location::parse(&staged.location, Path::new(""))?;
-        let committed = transaction_version(env.storage(&location)?, &checkpoint.application_id(name)).await?;
-        if committed.is_none_or(|committed| committed < record.epoch.transaction_version()) {
-            return Err(Error::config(format!(
-                "epoch {} has rows for the table `{name}` at {}, which the pipeline file does not have there any more: \
-                 put it back, run once, and change it then",
-                record.epoch, staged.location
-            )));
-        }
-    }
-    Ok(())
-}
-
-/// Append what an epoch staged to each of its tables, exactly once.
-async fn commit(
-    prepared: Prepared,
-    record: &EpochRecord,
-    checkpoint: &Checkpoint,
-    tables: &[&Arc<Table>],
-) -> Result<()> {
-    let epoch = prepared.epoch();
-    let metadata = metadata(record, checkpoint);
-    let commits = tables.iter().filter_map(|table| {
-        let name = &table.settings().name;
-        record
-            .tables
-            .get(name)
-            .map(|staged| commit_table(table, staged, epoch, checkpoint.application_id(name), &metadata))
-    });
-    futures::future::try_join_all(commits).await.map(|_| ())
-}
-
-async fn commit_table(
-    table: &Table,
-    staged: &StagedTable,
-    epoch: Epoch,
-    app_id: String,
-    metadata: &Map<String, Value>,
-) -> Result<()> {
-    let request = CommitRequest { app_id: &app_id, epoch, files: &staged.files, metadata: metadata.clone() };
-    match table.commit(request).await? {
-        CommitOutcome::Committed { .. } | CommitOutcome::AlreadyCommitted => Ok(()),
-        CommitOutcome::Fenced { .. } => Err(fenced(&table.settings().name, epoch)),
-    }
-}
-
-/// What each commit says about its origin.
-fn metadata(record: &EpochRecord, checkpoint: &Checkpoint) -> Map<String, Value> {
-    let source = match &record.source.range {
-        SourceRange::Files(files) => json!({ "files": files.len() }),
-        SourceRange::Offsets(partitions) => json!({ "partitions": partitions }),
-    };
-    let entries: BTreeMap<&str, Value> = BTreeMap::from([
-        ("pipeline", json!(checkpoint.pipeline().name)),
-        ("pipelineId", json!(record.pipeline)),
-        ("epoch", json!(record.epoch)),
-        ("epochTime", json!(rfc3339(record.clock_us))),
-        ("source", source),
-        ("plugins", json!(record.plugins)),
-    ]);
-    let origin: Map<String, Value> = entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
-    Map::from_iter([("weir".to_owned(), Value::Object(origin))])
-}
-
-/// What may be done after a commit and need not be.
-async fn tidy_up(record: &EpochRecord, checkpoint: &Checkpoint, tables: &[Arc<Table>]) {
-    checkpoint.clean_up(record).await;
-    for table in tables {
-        if let Err(error) = table.maintain().await {
-            tracing::warn!("maintenance of the table `{}` is put off: {error}", table.settings().name);
-        }
     }
 }

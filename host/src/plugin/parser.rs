@@ -111,7 +111,7 @@ impl Parser {
         );
         configured.map_err(failed)?;
         let info = info.ok_or_else(|| Error::bug("a parser was configured without an answer"))?;
-        let info = info.map_err(|problems| super::refused(problems))?;
+        let info = info.map_err(super::refused)?;
         let output = from_contract(info.output).map_err(|reason| failed(Failure::Invalid(reason)))?;
         let message_fields = info.message_fields;
         super::refuse_twice(&message_fields).map_err(|reason| failed(Failure::Invalid(reason)))?;

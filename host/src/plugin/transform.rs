@@ -74,7 +74,7 @@ impl Transform {
         );
         configured.map_err(failed)?;
         let info = info.ok_or_else(|| Error::bug("a transform was configured without an answer"))?;
-        let info = info.map_err(|problems| super::refused(problems))?;
+        let info = info.map_err(super::refused)?;
         let index = |name: &String| {
             let unknown =
                 || Failure::Invalid(format!("it asks for the column `{name}`, which its input does not have"));

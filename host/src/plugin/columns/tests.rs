@@ -41,8 +41,11 @@ fn returned(batch: &RecordBatch) -> wit::BatchResult {
     echo(&lowered.batch(&columns))
 }
 
+/// The values of a row.
+type Row = (Option<bool>, Option<i64>, Option<f64>, Option<String>);
+
 /// A column of each scalar type.
-fn scalars(rows: &[(Option<bool>, Option<i64>, Option<f64>, Option<String>)]) -> RecordBatch {
+fn scalars(rows: &[Row]) -> RecordBatch {
     let texts: Vec<Option<&str>> = rows.iter().map(|row| row.3.as_deref()).collect();
     let times = TimestampMicrosecondArray::from_iter(rows.iter().map(|row| row.1)).with_timezone("UTC");
     let columns: Vec<(&str, ArrayRef)> = vec![
@@ -62,7 +65,7 @@ fn scalars(rows: &[(Option<bool>, Option<i64>, Option<f64>, Option<String>)]) ->
 proptest! {
     #[test]
     fn columns_and_slices_of_them_come_back_as_they_went(
-        rows in prop::collection::vec((any::<Option<bool>>(), any::<Option<i64>>(), any::<Option<f64>>(), any::<Option<String>>()), 0..40),
+        rows in prop::collection::vec(any::<Row>(), 0..40),
         cut in any::<(prop::sample::Index, prop::sample::Index)>(),
     ) {
         let batch = scalars(&rows);

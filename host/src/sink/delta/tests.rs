@@ -153,7 +153,7 @@ async fn two_creators_end_with_one_table() {
     for location in [memory(), local(&folder)] {
         let env = env();
         let settings = TableSettings::new("events", location);
-        let open = || Table::open_or_create(settings.clone(), &*SIMPLE, &env);
+        let open = || Table::open_or_create(settings.clone(), &SIMPLE, &env);
         let (a, b) = tokio::join!(open(), open());
         let (a, b) = (a.expect("a"), b.expect("b"));
         assert_eq!(overview(a.storage()).await.expect("read").version, 0);

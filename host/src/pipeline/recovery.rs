@@ -1,0 +1,178 @@
+//! Where a run goes on, from the newest record and the tables.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::build::Parts;
+use super::commit::{all_tables, commit, committed_epoch, staged_for};
+use crate::checkpoint::{Checkpoint, EpochRecord};
+use crate::env::{Env, Location};
+use crate::model::{Epoch, Segment, SourceRange};
+use crate::protocol::recover::{Recovery, TableFacts, is_overtaken, recover};
+use crate::sink::delta::{Table, transaction_version};
+use crate::{Error, ErrorKind, Result};
+
+/// How often a recovery is begun again because another host went on meanwhile.
+const RECOVERY_TRIES: u32 = 5;
+
+/// Where a run goes on: the newest record, the segments of the source's state,
+/// and the ranges that no segment has yet.
+pub(super) type Standing = (Option<EpochRecord>, Vec<Segment>, Vec<(Epoch, SourceRange)>);
+
+/// Finish what an earlier run prepared, and say where to go on.
+///
+/// # Errors
+/// Corrupt if checkpoint and tables do not belong together; Config if the
+/// pipeline file has lost or changed what an epoch needs; Fenced if another host
+/// has gone on.
+pub(super) async fn stand(checkpoint: &Checkpoint, parts: &mut Parts, env: &Env) -> Result<Standing> {
+    let mut tries = 0;
+    loop {
+        let newest = checkpoint.epochs().await?.last().copied();
+        let standing = stand_behind(newest, checkpoint, parts, env).await;
+        tries += 1;
+        match standing {
+            // Another host that is at work moves what is being read.
+            Err(error)
+                if error.kind() == ErrorKind::Corrupt
+                    && tries < RECOVERY_TRIES
+                    && checkpoint.epochs().await?.last().copied() != newest => {}
+            standing => return standing,
+        }
+    }
+}
+
+async fn stand_behind(
+    newest: Option<Epoch>,
+    checkpoint: &Checkpoint,
+    parts: &mut Parts,
+    env: &Env,
+) -> Result<Standing> {
+    let record = match newest {
+        Some(newest) => checkpoint.read_all(std::iter::once(newest)).await?.pop(),
+        None => None,
+    };
+    let tables: Vec<&Arc<Table>> = all_tables(parts).collect();
+    let mut facts = Vec::new();
+    for table in &tables {
+        let name = &table.settings().name;
+        let committed = committed_epoch(table, &checkpoint.application_id(name)).await?;
+        let staged = record.as_ref().is_some_and(|record| staged_for(record, table).is_some());
+        facts.push(TableFacts { table: name.clone(), staged, committed });
+    }
+    match recover(newest, &facts) {
+        Recovery::Fresh => {}
+        Recovery::CheckpointBehind { table, committed } => {
+            return Err(Error::corrupt(format!(
+                "the table `{table}` holds epoch {committed} of this pipeline, but its checkpoint ends at {}: \
+                 it was restored from an old copy; restore the newer one, or start over with a new checkpoint and new tables",
+                newest.map_or("nothing".to_owned(), |newest| format!("epoch {newest}")),
+            )));
+        }
+        Recovery::Resume { prepared, unfinished } => {
+            let record = record.as_ref().ok_or_else(|| Error::bug("a prepared epoch without a record"))?;
+            refuse_other_source(record, parts)?;
+            refuse_lost_tables(record, &facts, &tables, checkpoint, env).await?;
+            // Whoever prepared it may have died before it was durable.
+            checkpoint.sync(record.epoch).await?;
+            for table in tables.iter().filter(|table| unfinished.contains(&table.settings().name)) {
+                refuse_lost_files(record, table).await?;
+            }
+            if !unfinished.is_empty() {
+                tracing::info!("finishing epoch {} in {}", prepared.epoch(), unfinished.join(", "));
+            }
+            commit(prepared, record, checkpoint, &tables).await?;
+        }
+    }
+    let (segments, ranges) = restore(checkpoint, record.as_ref(), parts).await?;
+    Ok((record, segments, ranges))
+}
+
+fn refuse_other_source(record: &EpochRecord, parts: &Parts) -> Result<()> {
+    let (before, now) = (&record.source.identity, parts.source.identity());
+    if *before == now {
+        return Ok(());
+    }
+    Err(Error::config(format!(
+        "the checkpoint is of another source ({before}) than the pipeline file has ({now}): \
+         its positions mean nothing there; put the source back, or give the pipeline a new checkpoint"
+    )))
+}
+
+/// An epoch that is not committed yet needs the files that it staged.
+async fn refuse_lost_files(record: &EpochRecord, table: &Table) -> Result<()> {
+    for file in staged_for(record, table).map_or(&[][..], |staged| &staged.files) {
+        if !table.has_file(file).await? {
+            let path = file.add.get("path").and_then(Value::as_str).unwrap_or_default();
+            let settings = table.settings();
+            return Err(Error::corrupt(format!(
+                "epoch {} is prepared, but its file `{path}` is missing in the table `{}` at {}: \
+                 restore the table, or start over with a new checkpoint",
+                record.epoch, settings.name, settings.location
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Take the source's past over from the records.
+async fn restore(
+    checkpoint: &Checkpoint,
+    record: Option<&EpochRecord>,
+    parts: &mut Parts,
+) -> Result<(Vec<Segment>, Vec<(Epoch, SourceRange)>)> {
+    let Some(record) = record else {
+        parts.source.restore(&[], &[])?;
+        return Ok((Vec::new(), Vec::new()));
+    };
+    let segments = record.source.segments.clone();
+    let mut contents = Vec::new();
+    for segment in &segments {
+        contents.push(checkpoint.read_segment(segment).await?);
+    }
+    let ranges = match record.source.range {
+        // The latest offsets say it all.
+        SourceRange::Offsets(_) => vec![(record.epoch, record.source.range.clone())],
+        SourceRange::Files(_) => {
+            let first = record.source.first_unsegmented().number();
+            let epochs = (first..=record.epoch.number()).filter_map(Epoch::new);
+            let records = checkpoint.read_all(epochs).await?;
+            records.into_iter().map(|record| (record.epoch, record.source.range)).collect()
+        }
+    };
+    parts.source.restore(&contents, &ranges)?;
+    Ok((segments, ranges))
+}
+
+/// A prepared epoch may have rows for a table that the pipeline file has moved or
+/// no longer has; that is fine only if they are committed there.
+async fn refuse_lost_tables(
+    record: &EpochRecord,
+    facts: &[TableFacts],
+    tables: &[&Arc<Table>],
+    checkpoint: &Checkpoint,
+    env: &Env,
+) -> Result<()> {
+    for (name, staged) in &record.tables {
+        let here = tables.iter().any(|table| {
+            let settings = table.settings();
+            settings.name == *name && settings.location.to_string() == staged.location
+        });
+        let is_committed = |facts: &TableFacts| facts.table == *name && is_overtaken(record.epoch, facts.committed);
+        if here || facts.iter().any(is_committed) {
+            continue;
+        }
+        let location = Location::parse(&staged.location, Path::new(""))?;
+        let committed = transaction_version(env.storage(&location)?, &checkpoint.application_id(name)).await?;
+        if committed.is_none_or(|committed| committed < record.epoch.transaction_version()) {
+            return Err(Error::config(format!(
+                "epoch {} has rows for the table `{name}` at {}, which the pipeline file does not have there any more: \
+                 put it back, run once, and change it then",
+                record.epoch, staged.location
+            )));
+        }
+    }
+    Ok(())
+}
