@@ -1,6 +1,7 @@
 //! Numbers: the strict grammar of JSON, and exact conversion.
 
 use crate::cursor::{Cursor, Result};
+use crate::wide::{self, BLOCK};
 
 /// A number as it is written: `mantissa · 10^exponent`.
 #[derive(Clone, Copy, Debug)]
@@ -26,6 +27,37 @@ impl Cursor<'_> {
     /// Expect a number; the cursor is at its first byte.
     #[inline(always)]
     pub(crate) fn number(&mut self) -> Result<Number> {
+        match self.short_decimal() {
+            Some(number) => {
+                self.at = number.end;
+                Ok(number)
+            }
+            None => self.any_number(),
+        }
+    }
+
+    /// The number at the cursor if it has a fraction, no exponent, and ends
+    /// within one block: what measurements look like.
+    #[inline(always)]
+    fn short_decimal(&self) -> Option<Number> {
+        let start = self.at;
+        let negative = self.peek() == Some(b'-');
+        let digits = start + usize::from(negative);
+        let block = self.bytes.get(digits..)?.first_chunk::<BLOCK>()?;
+        let (dot, end) = wide::non_digits(block);
+        if dot == 0 || (block[0] == b'0' && dot > 1) || end == BLOCK || end == dot + 1 {
+            return None;
+        }
+        if block[dot] != b'.' || block[end] | 0x20 == b'e' {
+            return None;
+        }
+        let mantissa = wide::decimal(block, dot, end);
+        let exponent = dot as i32 + 1 - end as i32;
+        Some(Number { start, end: digits + end, negative, mantissa, exponent, fits: true, integral: false })
+    }
+
+    #[inline(never)]
+    fn any_number(&mut self) -> Result<Number> {
         let start = self.at;
         let negative = self.peek() == Some(b'-');
         self.at += usize::from(negative);
