@@ -1,7 +1,7 @@
 //! One object of a message: keys found by guessing, values put into the row.
 
 use crate::cursor::{Cursor, DEPTH_LIMIT, Result};
-use crate::plan::{IGNORED, Object};
+use crate::plan::{Object, Target};
 use crate::rows::Rows;
 
 /// Read the object at the cursor into the current row. `element` tells this
@@ -17,59 +17,67 @@ pub(crate) fn read(
     if depth >= DEPTH_LIMIT {
         return cursor.malformed("nested too deep, the limit is 128 levels");
     }
-    cursor.at += 1;
-    cursor.space();
-    if cursor.peek() == Some(b'}') {
-        cursor.at += 1;
-        return Ok(());
-    }
     let mut next = 0;
     loop {
-        let field = match object.guess(&cursor.bytes[cursor.at..], &mut next) {
-            Some((field, length)) => {
+        let target = match object.guess(&cursor.bytes[cursor.at..], &mut next) {
+            Some((target, length)) => {
                 cursor.at += length;
-                field
+                // There may be more white space than last time.
+                cursor.space();
+                target
             }
-            None => key(cursor, object, &mut next)?,
-        };
-        cursor.space();
-        match object.fields.get(field) {
-            None => cursor.value(depth + 1)?,
-            Some(found) => match (found.columns.as_slice(), &found.inside) {
-                ([column], None) => rows.value(cursor, *column, depth + 1)?,
-                _ => shared(cursor, object, field, rows, element, depth + 1)?,
+            None => match unknown(cursor, object, &mut next)? {
+                Some(target) => target,
+                None => return Ok(()),
             },
+        };
+        match target {
+            Target::Column(column) => rows.value(cursor, column, depth + 1)?,
+            Target::Ignored => cursor.value(depth + 1)?,
+            Target::Field(field) => shared(cursor, object, field, rows, element, depth + 1)?,
         }
+        if cursor.peek() == Some(b'}') {
+            cursor.at += 1;
+            return Ok(());
+        }
+    }
+}
+
+/// Read what was not guessed, from the opening brace or the end of a value up
+/// to the next value: a key, which is remembered, or none if the object ends.
+#[inline(never)]
+fn unknown(cursor: &mut Cursor<'_>, object: &mut Object, next: &mut usize) -> Result<Option<Target>> {
+    let start = cursor.at;
+    if *next == 0 {
+        cursor.at += 1;
+        cursor.space();
+        if cursor.peek() == Some(b'}') {
+            cursor.at += 1;
+            return Ok(None);
+        }
+    } else {
         cursor.space();
         match cursor.peek() {
             Some(b',') => cursor.at += 1,
             Some(b'}') => {
                 cursor.at += 1;
-                return Ok(());
+                return Ok(None);
             }
             _ => return cursor.malformed("expected a comma or a closing brace"),
         }
-        cursor.space();
     }
-}
-
-/// Read a key that was not guessed, and remember it.
-#[cold]
-fn key(cursor: &mut Cursor<'_>, object: &mut Object, next: &mut usize) -> Result<usize> {
-    let start = cursor.at;
     let key = cursor.key()?;
+    cursor.space();
     let text = &cursor.bytes[key.start..key.end];
     if key.escaped {
+        *next = (*next).max(1);
         let mut unescaped = Vec::new();
         let known = crate::text::unescape(text, &mut unescaped);
-        return Ok(if known { object.find(&unescaped) } else { IGNORED });
+        return Ok(Some(if known { object.find(&unescaped) } else { Target::Ignored }));
     }
-    let field = object.find(text);
-    // With white space before the colon the text is no guess.
-    if cursor.at == key.end + 2 {
-        object.learn(&cursor.bytes[start..cursor.at], field, next);
-    }
-    Ok(field)
+    let target = object.find(text);
+    object.learn(&cursor.bytes[start..cursor.at], target, next);
+    Ok(Some(target))
 }
 
 /// Read a value that several columns want, or that has wanted values inside.
