@@ -25,7 +25,7 @@ const EXPONENT_MAX: i32 = 9999;
 
 impl Cursor<'_> {
     /// Expect a number; the cursor is at its first byte.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn number(&mut self) -> Result<Number> {
         match self.short_decimal() {
             Some(number) => {
@@ -37,9 +37,9 @@ impl Cursor<'_> {
     }
 
     /// The number at the cursor if it has a fraction, no exponent, and ends
-    /// within one block: what measurements look like.
+    /// within one block: what measurements look like. The cursor stays where it is.
     #[inline(always)]
-    fn short_decimal(&self) -> Option<Number> {
+    pub(crate) fn short_decimal(&self) -> Option<Number> {
         let start = self.at;
         let negative = self.peek() == Some(b'-');
         let digits = start + usize::from(negative);
@@ -124,6 +124,16 @@ impl Number {
     /// The nearest 64-bit floating-point number; none if that is infinite.
     #[inline]
     pub(crate) fn double(&self, bytes: &[u8]) -> Option<f64> {
+        if let Some(value) = self.short_double() {
+            return Some(value);
+        }
+        let text = std::str::from_utf8(&bytes[self.start..self.end]).ok()?;
+        text.parse().ok().filter(|value: &f64| value.is_finite())
+    }
+
+    /// The nearest 64-bit floating-point number, if one operation gives it.
+    #[inline(always)]
+    pub(crate) fn short_double(&self) -> Option<f64> {
         // Both sides of the operation are exact, so its one rounding is right
         // (Clinger, How to read floating point numbers accurately, 1990).
         if self.fits && self.mantissa <= 1 << 53 && self.exponent.unsigned_abs() < 23 {
@@ -133,8 +143,7 @@ impl Number {
             let magnitude = if self.exponent < 0 { magnitude / power } else { magnitude * power };
             return Some(if self.negative { -magnitude } else { magnitude });
         }
-        let text = std::str::from_utf8(&bytes[self.start..self.end]).ok()?;
-        text.parse().ok().filter(|value: &f64| value.is_finite())
+        None
     }
 
     /// The integer, if the number is written as one and fits.

@@ -17,6 +17,11 @@ pub(crate) fn read(
     if depth >= DEPTH_LIMIT {
         return cursor.malformed("nested too deep, the limit is 128 levels");
     }
+    cursor.apart(|cursor| values(cursor, object, rows, element, depth))
+}
+
+#[inline(always)]
+fn values(cursor: &mut Cursor<'_>, object: &mut Object, rows: &mut Rows<'_>, element: u64, depth: u32) -> Result<()> {
     let mut next = 0;
     loop {
         let target = match object.guess(&cursor.bytes[cursor.at..], &mut next) {
@@ -26,15 +31,15 @@ pub(crate) fn read(
                 cursor.space();
                 target
             }
-            None => match unknown(cursor, object, &mut next)? {
+            None => match cursor.apart(|cursor| unknown(cursor, object, &mut next))? {
                 Some(target) => target,
                 None => return Ok(()),
             },
         };
         match target {
             Target::Column(column) => rows.value(cursor, column, depth + 1)?,
-            Target::Ignored => cursor.value(depth + 1)?,
-            Target::Field(field) => shared(cursor, object, field, rows, element, depth + 1)?,
+            Target::Ignored => cursor.apart(|cursor| cursor.value(depth + 1))?,
+            Target::Field(field) => cursor.apart(|cursor| shared(cursor, object, field, rows, element, depth + 1))?,
         }
         if cursor.peek() == Some(b'}') {
             cursor.at += 1;
@@ -81,6 +86,7 @@ fn unknown(cursor: &mut Cursor<'_>, object: &mut Object, next: &mut usize) -> Re
 }
 
 /// Read a value that several columns want, or that has wanted values inside.
+#[inline(never)]
 fn shared(
     cursor: &mut Cursor<'_>,
     object: &mut Object,

@@ -49,7 +49,7 @@ impl Guess {
         Self { text: text.into(), head: u128::from_le_bytes(head), mask, tail, target }
     }
 
-    #[inline]
+    #[inline(always)]
     fn matches(&self, rest: &[u8]) -> bool {
         let Some(head) = rest.first_chunk::<BLOCK>() else {
             return rest.starts_with(&self.text);
@@ -125,7 +125,7 @@ impl Object {
     /// If the text goes on with one of the next guesses, what it is for and the
     /// length of its text. `next` is the place in the order: 0 at the opening
     /// brace, and at least 1 behind a value.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn guess(&self, rest: &[u8], next: &mut usize) -> Option<(Target, usize)> {
         for (skipped, guess) in self.guesses.get(*next..)?.iter().take(LOOKAHEAD).enumerate() {
             if guess.matches(rest) {

@@ -52,7 +52,7 @@ fn eight_digits(digits: u64) -> u64 {
 /// Append `source[start..end]`. Short ranges are copied in whole blocks, which
 /// run over the end and are cut: a copy of variable length is a call into the
 /// runtime, and texts are mostly shorter than what that costs.
-#[inline]
+#[inline(always)]
 pub(crate) fn append(out: &mut Vec<u8>, source: &[u8], start: usize, end: usize) {
     const SHORT: usize = 4 * BLOCK;
     let length = end - start;
