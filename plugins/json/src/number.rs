@@ -246,5 +246,23 @@ mod tests {
             let expected = text.parse::<f64>().ok().filter(|value| value.is_finite());
             prop_assert_eq!(double(&text).map(f64::to_bits), expected.map(f64::to_bits));
         }
+
+        #[test]
+        fn what_follows_a_number_does_not_change_it(
+            text in r"-?[0-9]{1,9}(\.[0-9]{0,9})?([eE][+-]?[0-9]{1,2})?",
+            behind in "[,} \n]",
+        ) {
+            let alone = Cursor::new(text.as_bytes()).number();
+            let followed = format!("{text}{behind}, \"padding\": 1.5e5");
+            let found = Cursor::new(followed.as_bytes()).number();
+            prop_assert_eq!(alone.is_ok(), found.is_ok());
+            if let (Ok(alone), Ok(found)) = (alone, found) {
+                prop_assert_eq!(alone.end, found.end);
+                let double = |number: Number| number.double(followed.as_bytes()).map(f64::to_bits);
+                prop_assert_eq!(double(alone), double(found));
+                prop_assert_eq!(alone.bigint(), found.bigint());
+                prop_assert_eq!(alone.scaled(6), found.scaled(6));
+            }
+        }
     }
 }

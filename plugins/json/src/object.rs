@@ -31,8 +31,11 @@ fn values(cursor: &mut Cursor<'_>, object: &mut Object, rows: &mut Rows<'_>, ele
                 cursor.space();
                 target
             }
-            None => match cursor.apart(|cursor| unknown(cursor, object, &mut next))? {
-                Some(target) => target,
+            None => match cursor.apart(|cursor| unknown(cursor, object, next))? {
+                Some((target, after)) => {
+                    next = after;
+                    target
+                }
                 None => return Ok(()),
             },
         };
@@ -49,11 +52,12 @@ fn values(cursor: &mut Cursor<'_>, object: &mut Object, rows: &mut Rows<'_>, ele
 }
 
 /// Read what was not guessed, from the opening brace or the end of a value up
-/// to the next value: a key, which is remembered, or none if the object ends.
+/// to the next value: a key, which is remembered, and the next place in the
+/// order; or none if the object ends.
 #[inline(never)]
-fn unknown(cursor: &mut Cursor<'_>, object: &mut Object, next: &mut usize) -> Result<Option<Target>> {
+fn unknown(cursor: &mut Cursor<'_>, object: &mut Object, mut next: usize) -> Result<Option<(Target, usize)>> {
     let start = cursor.at;
-    if *next == 0 {
+    if next == 0 {
         cursor.at += 1;
         cursor.space();
         if cursor.peek() == Some(b'}') {
@@ -75,14 +79,15 @@ fn unknown(cursor: &mut Cursor<'_>, object: &mut Object, next: &mut usize) -> Re
     cursor.space();
     let text = &cursor.bytes[key.start..key.end];
     if key.escaped {
-        *next = (*next).max(1);
+        next = next.max(1);
         let mut unescaped = Vec::new();
         let known = crate::text::unescape(text, &mut unescaped);
-        return Ok(Some(if known { object.find(&unescaped) } else { Target::Ignored }));
+        let target = if known { object.find(&unescaped) } else { Target::Ignored };
+        return Ok(Some((target, next)));
     }
     let target = object.find(text);
-    object.learn(&cursor.bytes[start..cursor.at], target, next);
-    Ok(Some(target))
+    object.learn(&cursor.bytes[start..cursor.at], target, &mut next);
+    Ok(Some((target, next)))
 }
 
 /// Read a value that several columns want, or that has wanted values inside.

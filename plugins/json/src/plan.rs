@@ -11,7 +11,7 @@ use crate::wide::BLOCK;
 const GUESSES_MAX: usize = 64;
 /// How many keys may be missing, compared to last time, before a guess fails.
 const LOOKAHEAD: usize = 4;
-/// Longer keys are not worth remembering.
+/// Longer keys, with what stands around them, are not worth remembering.
 const KEY_MAX: usize = 64;
 const TWO_BLOCKS: usize = 2 * BLOCK;
 
@@ -127,13 +127,22 @@ impl Object {
     /// brace, and at least 1 behind a value.
     #[inline(always)]
     pub(crate) fn guess(&self, rest: &[u8], next: &mut usize) -> Option<(Target, usize)> {
-        for (skipped, guess) in self.guesses.get(*next..)?.iter().take(LOOKAHEAD).enumerate() {
-            if guess.matches(rest) {
-                *next += skipped + 1;
-                return Some((guess.target, guess.text.len()));
-            }
+        let guess = self.guesses.get(*next)?;
+        if guess.matches(rest) {
+            *next += 1;
+            return Some((guess.target, guess.text.len()));
         }
-        None
+        let (found, target, length) = self.leap(rest, *next + 1)?;
+        *next = found + 1;
+        Some((target, length))
+    }
+
+    /// The same for keys that may be missing, from place `next` on; with its place.
+    #[inline(never)]
+    fn leap(&self, rest: &[u8], next: usize) -> Option<(usize, Target, usize)> {
+        let guesses = self.guesses.iter().enumerate().skip(next).take(LOOKAHEAD - 1);
+        let mut matching = guesses.filter(|(_, guess)| guess.matches(rest));
+        matching.next().map(|(at, guess)| (at, guess.target, guess.text.len()))
     }
 
     /// What becomes of the value of a key.

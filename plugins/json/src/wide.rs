@@ -40,8 +40,9 @@ pub(crate) fn decimal(block: &[u8; BLOCK], dot: usize, end: usize) -> u64 {
     eight_digits(high) * 100_000_000 + eight_digits(low)
 }
 
-/// The number of eight digits, one a byte, the first in the lowest byte: halves
-/// are joined until one is left.
+/// The number of eight digits, one a byte, the first in the lowest byte: pairs
+/// are joined, then pairs of pairs. Only the low four bits of a byte count, so
+/// that text will do, and a zero byte is a zero.
 #[inline]
 fn eight_digits(digits: u64) -> u64 {
     let pairs = (digits & 0x0f0f_0f0f_0f0f_0f0f).wrapping_mul(10 << 8 | 1) >> 8;
@@ -106,7 +107,7 @@ mod imp {
     }
 
     /// The digits before `end` without the byte at `dot`, moved to the end and
-    /// filled up with zeros in front.
+    /// filled up with zero bytes in front.
     #[inline]
     pub(super) fn gather_digits(block: &[u8; BLOCK], dot: usize, end: usize) -> [u64; 2] {
         let digits = u8x16_sub(load(block), u8x16_splat(b'0'));
@@ -161,7 +162,6 @@ mod imp {
         let mut digits = u128::from_le_bytes(*block) << (8 * (BLOCK - end));
         let before = (1 << (8 * (BLOCK - end + dot))) - 1;
         digits = (digits & before) << 8 | (digits & !before & !(0xff << (8 * (BLOCK - end + dot))));
-        // Zeros in front, as numbers rather than as text.
         [digits as u64, (digits >> 64) as u64]
     }
 
