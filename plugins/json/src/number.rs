@@ -27,7 +27,7 @@ impl Cursor<'_> {
     /// Expect a number; the cursor is at its first byte.
     #[inline]
     pub(crate) fn number(&mut self) -> Result<Number> {
-        match self.short_decimal() {
+        match self.short_number() {
             Some(number) => {
                 self.at = number.end;
                 Ok(number)
@@ -36,24 +36,26 @@ impl Cursor<'_> {
         }
     }
 
-    /// The number at the cursor if it has a fraction, no exponent, and ends
-    /// within one block: what measurements look like. The cursor stays where it is.
+    /// The number at the cursor if it has no exponent and ends within one block:
+    /// what measurements look like. The cursor stays where it is.
     #[inline(always)]
-    pub(crate) fn short_decimal(&self) -> Option<Number> {
+    pub(crate) fn short_number(&self) -> Option<Number> {
         let start = self.at;
         let negative = self.peek() == Some(b'-');
         let digits = start + usize::from(negative);
         let block = self.bytes.get(digits..)?.first_chunk::<BLOCK>()?;
-        let (dot, end) = wide::non_digits(block);
-        if dot == 0 || (block[0] == b'0' && dot > 1) || end == BLOCK || end == dot + 1 {
+        let (whole, fraction_end) = wide::non_digits(block);
+        if whole == 0 || whole == BLOCK || (block[0] == b'0' && whole > 1) {
             return None;
         }
-        if block[dot] != b'.' || block[end] | 0x20 == b'e' {
+        let integral = block[whole] != b'.';
+        let (dot, end) = if integral { (-1, whole) } else { (whole as i8, fraction_end) };
+        if end == BLOCK || end == whole + 1 || block[end] | 0x20 == b'e' {
             return None;
         }
         let mantissa = wide::decimal(block, dot, end);
-        let exponent = dot as i32 + 1 - end as i32;
-        Some(Number { start, end: digits + end, negative, mantissa, exponent, fits: true, integral: false })
+        let exponent = if integral { 0 } else { whole as i32 + 1 - end as i32 };
+        Some(Number { start, end: digits + end, negative, mantissa, exponent, fits: true, integral })
     }
 
     #[inline(never)]

@@ -120,7 +120,7 @@ impl<'a> Rows<'a> {
                 cursor.at = text.end + 1;
             }
             Builder::Double(builder) => {
-                let Some(number) = cursor.short_decimal() else {
+                let Some(number) = cursor.short_number() else {
                     return false;
                 };
                 let Some(value) = number.short_double() else {
@@ -129,7 +129,17 @@ impl<'a> Rows<'a> {
                 builder.push(value);
                 cursor.at = number.end;
             }
-            Builder::Bigint(_) | Builder::Boolean(_) | Builder::Binary(_) | Builder::Timestamp(_) => return false,
+            Builder::Bigint(builder) => {
+                let Some(number) = cursor.short_number() else {
+                    return false;
+                };
+                let Some(value) = number.bigint() else {
+                    return false;
+                };
+                builder.push(value);
+                cursor.at = number.end;
+            }
+            Builder::Boolean(_) | Builder::Binary(_) | Builder::Timestamp(_) => return false,
         }
         cells.written += 1;
         self.filled += 1;

@@ -33,9 +33,10 @@ pub(crate) fn non_digits(block: &[u8; BLOCK]) -> (usize, usize) {
 }
 
 /// The number that the digits before `end` make when the byte at `dot` is left
-/// out. Everything else before `end` must be a digit, and `end` at most 15.
+/// out; -1 leaves out none. Everything else before `end` must be a digit, and
+/// `end` at most 15.
 #[inline]
-pub(crate) fn decimal(block: &[u8; BLOCK], dot: usize, end: usize) -> u64 {
+pub(crate) fn decimal(block: &[u8; BLOCK], dot: i8, end: usize) -> u64 {
     let [high, low] = imp::gather_digits(block, dot, end);
     eight_digits(high) * 100_000_000 + eight_digits(low)
 }
@@ -109,12 +110,12 @@ mod imp {
     /// The digits before `end` without the byte at `dot`, moved to the end and
     /// filled up with zero bytes in front.
     #[inline]
-    pub(super) fn gather_digits(block: &[u8; BLOCK], dot: usize, end: usize) -> [u64; 2] {
+    pub(super) fn gather_digits(block: &[u8; BLOCK], dot: i8, end: usize) -> [u64; 2] {
         let digits = u8x16_sub(load(block), u8x16_splat(b'0'));
         let lanes = i8x16(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
         let from = i8x16_add(lanes, i8x16_splat(end as i8 - BLOCK as i8));
         // All ones is -1: what stands before the dot comes from one place further down.
-        let from = i8x16_add(from, v128_not(i8x16_gt(from, i8x16_splat(dot as i8))));
+        let from = i8x16_add(from, v128_not(i8x16_gt(from, i8x16_splat(dot))));
         // A lane from below 0 is 0.
         let gathered = i8x16_swizzle(digits, from);
         [u64x2_extract_lane::<0>(gathered), u64x2_extract_lane::<1>(gathered)]
@@ -158,10 +159,11 @@ mod imp {
     }
 
     #[inline]
-    pub(super) fn gather_digits(block: &[u8; BLOCK], dot: usize, end: usize) -> [u64; 2] {
-        let mut digits = u128::from_le_bytes(*block) << (8 * (BLOCK - end));
-        let before = (1 << (8 * (BLOCK - end + dot))) - 1;
-        digits = (digits & before) << 8 | (digits & !before & !(0xff << (8 * (BLOCK - end + dot))));
+    pub(super) fn gather_digits(block: &[u8; BLOCK], dot: i8, end: usize) -> [u64; 2] {
+        let digits = u128::from_le_bytes(*block) << (8 * (BLOCK - end));
+        let dot = (BLOCK - end).wrapping_add_signed(dot.into());
+        let before = (1 << (8 * dot)) - 1;
+        let digits = (digits & before) << 8 | (digits & !before & !(0xff << (8 * dot)));
         [digits as u64, (digits >> 64) as u64]
     }
 
@@ -215,7 +217,9 @@ mod tests {
                 let dot = text.find('.').expect("a dot");
                 assert_eq!(non_digits(&block).0, dot, "{text}");
                 assert_eq!(non_digits(&block).1, text.len(), "{text}");
-                assert_eq!(decimal(&block, dot, text.len()), expected, "{text}");
+                assert_eq!(decimal(&block, dot as i8, text.len()), expected, "{text}");
+                let whole: u64 = text[..dot].parse().expect("digits");
+                assert_eq!(decimal(&block, -1, dot), whole, "{text}");
             }
         }
         assert_eq!(non_digits(b"0123456789012345"), (BLOCK, BLOCK));
