@@ -40,6 +40,16 @@ impl<'a> Cursor<'a> {
         Self { bytes, at: 0 }
     }
 
+    /// Call what is not inlined on a copy: a cursor that is never lent out can
+    /// stay in registers.
+    #[inline(always)]
+    pub(crate) fn apart<T>(&mut self, call: impl FnOnce(&mut Self) -> T) -> T {
+        let mut copy = self.clone();
+        let result = call(&mut copy);
+        self.at = copy.at;
+        result
+    }
+
     /// The next byte, none at the end.
     #[inline]
     pub(crate) fn peek(&self) -> Option<u8> {
@@ -47,13 +57,14 @@ impl<'a> Cursor<'a> {
     }
 
     /// Skip white space.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn space(&mut self) {
         if self.peek().is_some_and(|byte| byte <= b' ') {
-            self.space_run();
+            self.apart(Self::space_run);
         }
     }
 
+    #[inline(never)]
     fn space_run(&mut self) {
         while let Some(block) = self.bytes[self.at..].first_chunk::<BLOCK>() {
             let skipped = wide::first_non_space(block);
@@ -82,6 +93,26 @@ impl<'a> Cursor<'a> {
             return Ok(());
         }
         self.malformed("expected a value")
+    }
+
+    /// The string at the cursor if all of it is plain ASCII and whole blocks
+    /// can be read up to its end: what most strings look like. The cursor
+    /// stays where it is.
+    #[inline(always)]
+    pub(crate) fn plain_string(&self) -> Option<Text> {
+        if self.peek() != Some(b'"') {
+            return None;
+        }
+        let start = self.at + 1;
+        let mut at = start;
+        loop {
+            let block = self.bytes.get(at..)?.first_chunk::<BLOCK>()?;
+            let stop = wide::first_string_stop(block);
+            at += stop;
+            if stop < BLOCK {
+                return if block[stop] == b'"' { Some(Text { start, end: at, escaped: false }) } else { None };
+            }
+        }
     }
 
     /// Expect a string; the cursor is at its opening quote.

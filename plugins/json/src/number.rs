@@ -1,6 +1,7 @@
 //! Numbers: the strict grammar of JSON, and exact conversion.
 
 use crate::cursor::{Cursor, Result};
+use crate::wide::{self, BLOCK};
 
 /// A number as it is written: `mantissa · 10^exponent`.
 #[derive(Clone, Copy, Debug)]
@@ -24,8 +25,41 @@ const EXPONENT_MAX: i32 = 9999;
 
 impl Cursor<'_> {
     /// Expect a number; the cursor is at its first byte.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn number(&mut self) -> Result<Number> {
+        match self.short_number() {
+            Some(number) => {
+                self.at = number.end;
+                Ok(number)
+            }
+            None => self.any_number(),
+        }
+    }
+
+    /// The number at the cursor if it has no exponent and ends within one block:
+    /// what measurements look like. The cursor stays where it is.
+    #[inline(always)]
+    pub(crate) fn short_number(&self) -> Option<Number> {
+        let start = self.at;
+        let negative = self.peek() == Some(b'-');
+        let digits = start + usize::from(negative);
+        let block = self.bytes.get(digits..)?.first_chunk::<BLOCK>()?;
+        let (whole, fraction_end) = wide::non_digits(block);
+        if whole == 0 || whole == BLOCK || (block[0] == b'0' && whole > 1) {
+            return None;
+        }
+        let integral = block[whole] != b'.';
+        let (dot, end) = if integral { (-1, whole) } else { (whole as i8, fraction_end) };
+        if end == BLOCK || end == whole + 1 || block[end] | 0x20 == b'e' {
+            return None;
+        }
+        let mantissa = wide::decimal(block, dot, end);
+        let exponent = if integral { 0 } else { whole as i32 + 1 - end as i32 };
+        Some(Number { start, end: digits + end, negative, mantissa, exponent, fits: true, integral })
+    }
+
+    #[inline(never)]
+    fn any_number(&mut self) -> Result<Number> {
         let start = self.at;
         let negative = self.peek() == Some(b'-');
         self.at += usize::from(negative);
@@ -92,16 +126,26 @@ impl Number {
     /// The nearest 64-bit floating-point number; none if that is infinite.
     #[inline]
     pub(crate) fn double(&self, bytes: &[u8]) -> Option<f64> {
+        if let Some(value) = self.short_double() {
+            return Some(value);
+        }
+        let text = std::str::from_utf8(&bytes[self.start..self.end]).ok()?;
+        text.parse().ok().filter(|value: &f64| value.is_finite())
+    }
+
+    /// The nearest 64-bit floating-point number, if one operation gives it.
+    #[inline(always)]
+    pub(crate) fn short_double(&self) -> Option<f64> {
         // Both sides of the operation are exact, so its one rounding is right
         // (Clinger, How to read floating point numbers accurately, 1990).
         if self.fits && self.mantissa <= 1 << 53 && self.exponent.unsigned_abs() < 23 {
             let power = POWERS[self.exponent.unsigned_abs() as usize];
-            let magnitude = self.mantissa as f64;
+            // Signed, the conversion is one instruction.
+            let magnitude = self.mantissa as i64 as f64;
             let magnitude = if self.exponent < 0 { magnitude / power } else { magnitude * power };
             return Some(if self.negative { -magnitude } else { magnitude });
         }
-        let text = std::str::from_utf8(&bytes[self.start..self.end]).ok()?;
-        text.parse().ok().filter(|value: &f64| value.is_finite())
+        None
     }
 
     /// The integer, if the number is written as one and fits.
@@ -203,6 +247,24 @@ mod tests {
         fn doubles_agree_with_the_standard_library(text in r"-?(0|[1-9][0-9]{0,24})(\.[0-9]{1,24})?([eE][+-]?[0-9]{1,3})?") {
             let expected = text.parse::<f64>().ok().filter(|value| value.is_finite());
             prop_assert_eq!(double(&text).map(f64::to_bits), expected.map(f64::to_bits));
+        }
+
+        #[test]
+        fn what_follows_a_number_does_not_change_it(
+            text in r"-?[0-9]{1,9}(\.[0-9]{0,9})?([eE][+-]?[0-9]{1,2})?",
+            behind in "[,} \n]",
+        ) {
+            let alone = Cursor::new(text.as_bytes()).number();
+            let followed = format!("{text}{behind}, \"padding\": 1.5e5");
+            let found = Cursor::new(followed.as_bytes()).number();
+            prop_assert_eq!(alone.is_ok(), found.is_ok());
+            if let (Ok(alone), Ok(found)) = (alone, found) {
+                prop_assert_eq!(alone.end, found.end);
+                let double = |number: Number| number.double(followed.as_bytes()).map(f64::to_bits);
+                prop_assert_eq!(double(alone), double(found));
+                prop_assert_eq!(alone.bigint(), found.bigint());
+                prop_assert_eq!(alone.scaled(6), found.scaled(6));
+            }
         }
     }
 }

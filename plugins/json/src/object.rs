@@ -1,7 +1,7 @@
 //! One object of a message: keys found by guessing, values put into the row.
 
 use crate::cursor::{Cursor, DEPTH_LIMIT, Result};
-use crate::plan::{IGNORED, Object};
+use crate::plan::{Object, Target};
 use crate::rows::Rows;
 
 /// Read the object at the cursor into the current row. `element` tells this
@@ -17,62 +17,81 @@ pub(crate) fn read(
     if depth >= DEPTH_LIMIT {
         return cursor.malformed("nested too deep, the limit is 128 levels");
     }
-    cursor.at += 1;
-    cursor.space();
-    if cursor.peek() == Some(b'}') {
-        cursor.at += 1;
-        return Ok(());
-    }
+    cursor.apart(|cursor| values(cursor, object, rows, element, depth))
+}
+
+#[inline(always)]
+fn values(cursor: &mut Cursor<'_>, object: &mut Object, rows: &mut Rows<'_>, element: u64, depth: u32) -> Result<()> {
     let mut next = 0;
     loop {
-        let field = match object.guess(&cursor.bytes[cursor.at..], &mut next) {
-            Some((field, length)) => {
+        let target = match object.guess(&cursor.bytes[cursor.at..], &mut next) {
+            Some((target, length)) => {
                 cursor.at += length;
-                field
+                // There may be more white space than last time.
+                cursor.space();
+                target
             }
-            None => key(cursor, object, &mut next)?,
-        };
-        cursor.space();
-        match object.fields.get(field) {
-            None => cursor.value(depth + 1)?,
-            Some(found) => match (found.columns.as_slice(), &found.inside) {
-                ([column], None) => rows.value(cursor, *column, depth + 1)?,
-                _ => shared(cursor, object, field, rows, element, depth + 1)?,
+            None => match cursor.apart(|cursor| unknown(cursor, object, next))? {
+                Some((target, after)) => {
+                    next = after;
+                    target
+                }
+                None => return Ok(()),
             },
+        };
+        match target {
+            Target::Column(column) => rows.value(cursor, column, depth + 1)?,
+            Target::Ignored => cursor.apart(|cursor| cursor.value(depth + 1))?,
+            Target::Field(field) => cursor.apart(|cursor| shared(cursor, object, field, rows, element, depth + 1))?,
         }
+        if cursor.peek() == Some(b'}') {
+            cursor.at += 1;
+            return Ok(());
+        }
+    }
+}
+
+/// Read what was not guessed, from the opening brace or the end of a value up
+/// to the next value: a key, which is remembered, and the next place in the
+/// order; or none if the object ends.
+#[inline(never)]
+fn unknown(cursor: &mut Cursor<'_>, object: &mut Object, mut next: usize) -> Result<Option<(Target, usize)>> {
+    let start = cursor.at;
+    if next == 0 {
+        cursor.at += 1;
+        cursor.space();
+        if cursor.peek() == Some(b'}') {
+            cursor.at += 1;
+            return Ok(None);
+        }
+    } else {
         cursor.space();
         match cursor.peek() {
             Some(b',') => cursor.at += 1,
             Some(b'}') => {
                 cursor.at += 1;
-                return Ok(());
+                return Ok(None);
             }
             _ => return cursor.malformed("expected a comma or a closing brace"),
         }
-        cursor.space();
     }
-}
-
-/// Read a key that was not guessed, and remember it.
-#[cold]
-fn key(cursor: &mut Cursor<'_>, object: &mut Object, next: &mut usize) -> Result<usize> {
-    let start = cursor.at;
     let key = cursor.key()?;
+    cursor.space();
     let text = &cursor.bytes[key.start..key.end];
     if key.escaped {
+        next = next.max(1);
         let mut unescaped = Vec::new();
         let known = crate::text::unescape(text, &mut unescaped);
-        return Ok(if known { object.find(&unescaped) } else { IGNORED });
+        let target = if known { object.find(&unescaped) } else { Target::Ignored };
+        return Ok(Some((target, next)));
     }
-    let field = object.find(text);
-    // With white space before the colon the text is no guess.
-    if cursor.at == key.end + 2 {
-        object.learn(&cursor.bytes[start..cursor.at], field, next);
-    }
-    Ok(field)
+    let target = object.find(text);
+    object.learn(&cursor.bytes[start..cursor.at], target, &mut next);
+    Ok(Some((target, next)))
 }
 
 /// Read a value that several columns want, or that has wanted values inside.
+#[inline(never)]
 fn shared(
     cursor: &mut Cursor<'_>,
     object: &mut Object,

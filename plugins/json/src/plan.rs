@@ -5,44 +5,65 @@
 //! order, so one comparison usually tells which field comes next.
 
 use crate::config::Column;
-
-/// Nothing wants the value of this key.
-pub(crate) const IGNORED: usize = usize::MAX;
+use crate::wide::BLOCK;
 
 /// How many keys of an order are remembered.
 const GUESSES_MAX: usize = 64;
 /// How many keys may be missing, compared to last time, before a guess fails.
 const LOOKAHEAD: usize = 4;
-/// Longer keys are not worth remembering.
+/// Longer keys, with what stands around them, are not worth remembering.
 const KEY_MAX: usize = 64;
+const TWO_BLOCKS: usize = 2 * BLOCK;
 
-/// A key, as it is expected in the text: `"key":`.
+/// What becomes of the value of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Target {
+    /// One column takes it.
+    Column(usize),
+    /// Several columns, or none but something inside: the place of the field.
+    Field(usize),
+    /// Nothing wants it.
+    Ignored,
+}
+
+/// A key, as it is expected in the text, with everything from what stands
+/// before it to its value: `{"key": ` or `, "key": `.
 #[derive(Clone, Debug)]
 struct Guess {
     text: Box<[u8]>,
     /// The first bytes of the text as a number, and which of them count.
     head: u128,
     mask: u128,
-    field: usize,
+    /// The last bytes of a text that is longer than the head.
+    tail: u128,
+    target: Target,
 }
 
 impl Guess {
-    fn new(text: &[u8], field: usize) -> Self {
-        let mut head = [0; 16];
-        let length = text.len().min(16);
+    fn new(text: &[u8], target: Target) -> Self {
+        let mut head = [0; BLOCK];
+        let length = text.len().min(BLOCK);
         head[..length].copy_from_slice(&text[..length]);
-        let mask = if length == 16 { u128::MAX } else { (1 << (8 * length)) - 1 };
-        Self { text: text.into(), head: u128::from_le_bytes(head), mask, field }
+        let mask = if length == BLOCK { u128::MAX } else { (1 << (8 * length)) - 1 };
+        let tail = text.last_chunk().map_or(0, |tail| u128::from_le_bytes(*tail));
+        Self { text: text.into(), head: u128::from_le_bytes(head), mask, tail, target }
     }
 
-    #[inline]
+    #[inline(always)]
     fn matches(&self, rest: &[u8]) -> bool {
-        match rest.first_chunk::<16>() {
-            Some(head) => {
-                (u128::from_le_bytes(*head) ^ self.head) & self.mask == 0
-                    && (self.text.len() <= 16 || rest.starts_with(&self.text))
-            }
-            None => rest.starts_with(&self.text),
+        let Some(head) = rest.first_chunk::<BLOCK>() else {
+            return rest.starts_with(&self.text);
+        };
+        if (u128::from_le_bytes(*head) ^ self.head) & self.mask != 0 {
+            return false;
+        }
+        match self.text.len() {
+            ..=BLOCK => true,
+            length @ ..=TWO_BLOCKS => match rest.get(length - BLOCK..).and_then(|tail| tail.first_chunk()) {
+                Some(tail) => u128::from_le_bytes(*tail) == self.tail,
+                None => false,
+            },
+            _ => rest.starts_with(&self.text),
         }
     }
 }
@@ -101,28 +122,51 @@ impl Object {
         }
     }
 
-    /// If the text goes on with one of the next guesses, the field and the
-    /// length of the key with its colon. `next` is the place in the order.
-    #[inline]
-    pub(crate) fn guess(&self, rest: &[u8], next: &mut usize) -> Option<(usize, usize)> {
-        for (skipped, guess) in self.guesses.get(*next..)?.iter().take(LOOKAHEAD).enumerate() {
-            if guess.matches(rest) {
-                *next += skipped + 1;
-                return Some((guess.field, guess.text.len()));
-            }
+    /// If the text goes on with one of the next guesses, what it is for and the
+    /// length of its text. `next` is the place in the order: 0 at the opening
+    /// brace, and at least 1 behind a value.
+    #[inline(always)]
+    pub(crate) fn guess(&self, rest: &[u8], next: &mut usize) -> Option<(Target, usize)> {
+        let guess = self.guesses.get(*next)?;
+        if guess.matches(rest) {
+            *next += 1;
+            return Some((guess.target, guess.text.len()));
         }
-        None
+        let (found, target, length) = self.leap(rest, *next + 1)?;
+        *next = found + 1;
+        Some((target, length))
     }
 
-    /// The field of a key, or [`IGNORED`].
-    pub(crate) fn find(&self, key: &[u8]) -> usize {
-        self.fields.binary_search_by(|field| (*field.key).cmp(key)).unwrap_or(IGNORED)
+    /// The same for keys that may be missing, from place `next` on; with its place.
+    #[inline(never)]
+    fn leap(&self, rest: &[u8], next: usize) -> Option<(usize, Target, usize)> {
+        let guesses = self.guesses.iter().enumerate().skip(next).take(LOOKAHEAD - 1);
+        let mut matching = guesses.filter(|(_, guess)| guess.matches(rest));
+        matching.next().map(|(at, guess)| (at, guess.target, guess.text.len()))
     }
 
-    /// Remember that `text`, a key with quotes and colon, came at place `next`.
-    pub(crate) fn learn(&mut self, text: &[u8], field: usize, next: &mut usize) {
+    /// What becomes of the value of a key.
+    pub(crate) fn find(&self, key: &[u8]) -> Target {
+        let Ok(at) = self.fields.binary_search_by(|field| (*field.key).cmp(key)) else {
+            return Target::Ignored;
+        };
+        match (self.fields[at].columns.as_slice(), &self.fields[at].inside) {
+            ([column], None) => Target::Column(*column),
+            _ => Target::Field(at),
+        }
+    }
+
+    /// Remember that `text`, a key with all that stands around it, came at
+    /// place `next`. Only the text at place 0 opens an object: behind a value
+    /// no guess may accept a brace where a comma must be.
+    pub(crate) fn learn(&mut self, text: &[u8], target: Target, next: &mut usize) {
         if text.len() > KEY_MAX {
+            *next = (*next).max(1);
             return;
+        }
+        let opens = |guess: &Guess| guess.text.starts_with(b"{");
+        if text.starts_with(b"{") {
+            self.guesses.retain(|guess| !opens(guess));
         }
         if let Some(old) = self.guesses.iter().position(|guess| *guess.text == *text) {
             self.guesses.remove(old);
@@ -135,7 +179,7 @@ impl Object {
             }
             self.guesses.pop();
         }
-        self.guesses.insert(at, Guess::new(text, field));
+        self.guesses.insert(at, Guess::new(text, target));
         *next = at + 1;
     }
 }
@@ -149,14 +193,14 @@ mod tests {
         let mut object = Object::default();
         let mut next = 0;
         for (field, text) in ["\"a\":", "\"a_key_longer_than_sixteen\":", "\"c\":"].iter().enumerate() {
-            object.learn(text.as_bytes(), field, &mut next);
+            object.learn(text.as_bytes(), Target::Field(field), &mut next);
         }
         next = 0;
-        assert_eq!(object.guess(b"\"a\": 1, \"padding\": true", &mut next), Some((0, 4)));
-        assert_eq!(object.guess(b"\"a_key_longer_than_sixteen\":1", &mut next), Some((1, 28)));
+        assert_eq!(object.guess(b"\"a\": 1, \"padding\": true", &mut next), Some((Target::Field(0), 4)));
+        assert_eq!(object.guess(b"\"a_key_longer_than_sixteen\":1", &mut next), Some((Target::Field(1), 28)));
         assert_eq!(object.guess(b"\"a_key_longer_than_sixtyyy\":1", &mut 1), None);
         next = 0;
-        assert_eq!(object.guess(b"\"c\":1", &mut next), Some((2, 4)), "near the end, behind a gap");
+        assert_eq!(object.guess(b"\"c\":1", &mut next), Some((Target::Field(2), 4)), "near the end, behind a gap");
         assert_eq!(next, 3);
     }
 
@@ -165,7 +209,7 @@ mod tests {
         let mut object = Object::default();
         for round in 0..1000 {
             let mut next = round % 65;
-            object.learn(format!("\"key{round}\":").as_bytes(), IGNORED, &mut next);
+            object.learn(format!("\"key{round}\":").as_bytes(), Target::Ignored, &mut next);
             assert!(next <= GUESSES_MAX);
         }
         assert!(object.guesses.len() <= GUESSES_MAX);

@@ -95,8 +95,59 @@ impl<'a> Rows<'a> {
 
     /// Read the value at the cursor into a column of the current row. If the
     /// column has one already, a key came twice, and the last one wins.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn value(&mut self, cursor: &mut Cursor<'_>, column: usize, depth: u32) -> Result<()> {
+        if self.usual(cursor, column) {
+            return Ok(());
+        }
+        cursor.apart(|cursor| self.any_value(cursor, column, depth))
+    }
+
+    /// Read the value if it is the first of its column and like most of its
+    /// kind; false, with nothing done, if it is not.
+    #[inline(always)]
+    fn usual(&mut self, cursor: &mut Cursor<'_>, column: usize) -> bool {
+        let cells = &mut self.cells[column];
+        if cells.written != self.rows {
+            return false;
+        }
+        match &mut cells.builder {
+            Builder::String(builder) => {
+                let Some(text) = cursor.plain_string() else {
+                    return false;
+                };
+                builder.push_with(|out| wide::append(out, cursor.bytes, text.start, text.end));
+                cursor.at = text.end + 1;
+            }
+            Builder::Double(builder) => {
+                let Some(number) = cursor.short_number() else {
+                    return false;
+                };
+                let Some(value) = number.short_double() else {
+                    return false;
+                };
+                builder.push(value);
+                cursor.at = number.end;
+            }
+            Builder::Bigint(builder) => {
+                let Some(number) = cursor.short_number() else {
+                    return false;
+                };
+                let Some(value) = number.bigint() else {
+                    return false;
+                };
+                builder.push(value);
+                cursor.at = number.end;
+            }
+            Builder::Boolean(_) | Builder::Binary(_) | Builder::Timestamp(_) => return false,
+        }
+        cells.written += 1;
+        self.filled += 1;
+        true
+    }
+
+    #[inline(never)]
+    fn any_value(&mut self, cursor: &mut Cursor<'_>, column: usize, depth: u32) -> Result<()> {
         if self.cells[column].written != self.rows {
             self.clear(column);
         }

@@ -275,6 +275,36 @@ fn endless_rejections_become_one() {
 }
 
 #[test]
+fn what_stands_between_values_is_checked_though_it_is_guessed() {
+    let columns = "a double, b string, c.a as ca double";
+    let learnt = r#"{"a": 1.5, "b": "x", "c": {"a": 2.5}}"#;
+    let padding = " ".repeat(40);
+    for (text, expected) in [
+        (r#"{"a":1.5,"b":"x","c":{"a":2.5}}"#, Some("1.5|x|2.5")),
+        (r#"{"a":  1.5 ,  "b":  "x" ,"c" : { "a":	2.5 } }"#, Some("1.5|x|2.5")),
+        (r#"{ "b": "x", "a": 1.5, "c": {"a": 2.5}}"#, Some("1.5|x|2.5")),
+        (r#"{"b": "x", "c": {}}"#, Some("-|x|-")),
+        (r#"{"a": 1.5{"a": 1.5, "b": "x"}"#, None),
+        (r#"{"a": 1.5"b": "x"}"#, None),
+        (r#"{, "b": "x"}"#, None),
+        (r#"{"a": 1.5, , "b": "x"}"#, None),
+        (r#"{"a": 1.5, "c": {, "b": "x"}}"#, None),
+        (r#"{"a": 1.5, {"a": 1.5}}"#, None),
+        (r#"{"a": 1.5,}"#, None),
+        (r#"{"a": , "b": "x"}"#, None),
+    ] {
+        // With and without bytes behind it that whole blocks can be read from.
+        for text in [text.to_owned(), format!("{text}{padding}")] {
+            let mut parser = parser(columns);
+            rows(&parser.parse(&chunk(&[learnt, r#"{"b":"x","a":1.5}"#, learnt])).expect("parsed"));
+            let parsed = parser.parse(&chunk(&[&text])).expect("parsed");
+            assert_eq!(rows(&parsed).first().map(String::as_str), expected, "{text}");
+            assert_eq!(parsed.rejected.is_empty(), expected.is_some(), "{text}");
+        }
+    }
+}
+
+#[test]
 fn keys_that_come_and_go_do_not_confuse_the_guesses() {
     let mut parser = parser("a int, b int, c int");
     let mut messages = Vec::new();

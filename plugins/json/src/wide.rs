@@ -3,6 +3,8 @@
 //! WebAssembly uses `simd128`; everything else uses arithmetic on 64-bit words,
 //! so that the same algorithm runs in native tests and benchmarks.
 
+use core::mem::MaybeUninit;
+
 /// The bytes that one step looks at.
 pub(crate) const BLOCK: usize = 16;
 
@@ -21,30 +23,61 @@ pub(crate) fn first_non_space(block: &[u8; BLOCK]) -> usize {
     imp::first_non_space(block)
 }
 
+/// The index of the first byte that is not a digit, and behind it of the next;
+/// [`BLOCK`] if there is none.
+#[inline]
+pub(crate) fn non_digits(block: &[u8; BLOCK]) -> (usize, usize) {
+    let found = imp::non_digits(block) | 1 << BLOCK;
+    let behind = (found & (found - 1)) | 1 << BLOCK;
+    (found.trailing_zeros() as usize, behind.trailing_zeros() as usize)
+}
+
+/// The number that the digits before `end` make when the byte at `dot` is left
+/// out; -1 leaves out none. Everything else before `end` must be a digit, and
+/// `end` at most 15.
+#[inline]
+pub(crate) fn decimal(block: &[u8; BLOCK], dot: i8, end: usize) -> u64 {
+    let [high, low] = imp::gather_digits(block, dot, end);
+    eight_digits(high) * 100_000_000 + eight_digits(low)
+}
+
+/// The number of eight digits, one a byte, the first in the lowest byte: pairs
+/// are joined, then pairs of pairs. Only the low four bits of a byte count, so
+/// that text will do, and a zero byte is a zero.
+#[inline]
+fn eight_digits(digits: u64) -> u64 {
+    let pairs = (digits & 0x0f0f_0f0f_0f0f_0f0f).wrapping_mul(10 << 8 | 1) >> 8;
+    let fours = (pairs & 0x00ff_00ff_00ff_00ff).wrapping_mul(100 << 16 | 1) >> 16;
+    (fours & 0x0000_ffff_0000_ffff).wrapping_mul(10_000 << 32 | 1) >> 32
+}
+
 /// Append `source[start..end]`. Short ranges are copied in whole blocks, which
 /// run over the end and are cut: a copy of variable length is a call into the
 /// runtime, and texts are mostly shorter than what that costs.
-#[inline]
+#[inline(always)]
 pub(crate) fn append(out: &mut Vec<u8>, source: &[u8], start: usize, end: usize) {
     const SHORT: usize = 4 * BLOCK;
     let length = end - start;
-    if length <= SHORT && start + SHORT <= source.len() {
-        let kept = out.len() + length;
-        let mut at = start;
-        while let (true, Some(block)) = (at < end, source[at..].first_chunk::<BLOCK>()) {
-            out.extend_from_slice(block);
-            at += BLOCK;
+    let whole = length.next_multiple_of(BLOCK);
+    match source.get(start..start + whole) {
+        Some(blocks) if whole <= SHORT => {
+            out.reserve(SHORT);
+            let room = &mut out.spare_capacity_mut()[..whole];
+            for (to, from) in room.as_chunks_mut::<BLOCK>().0.iter_mut().zip(blocks.as_chunks::<BLOCK>().0) {
+                *to = from.map(MaybeUninit::new);
+            }
+            // SAFETY: `length` bytes behind the old end were just written, as `length <= whole`.
+            unsafe { out.set_len(out.len() + length) };
         }
-        out.truncate(kept);
-    } else {
-        out.extend_from_slice(&source[start..end]);
+        _ => out.extend_from_slice(&source[start..end]),
     }
 }
 
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 mod imp {
     use core::arch::wasm32::{
-        i8x16_lt, i8x16_splat, u8x16_bitmask, u8x16_eq, u8x16_splat, v128, v128_load, v128_not, v128_or,
+        i8x16, i8x16_add, i8x16_gt, i8x16_lt, i8x16_splat, i8x16_swizzle, u8x16_bitmask, u8x16_eq, u8x16_gt,
+        u8x16_splat, u8x16_sub, u64x2_extract_lane, v128, v128_load, v128_not, v128_or,
     };
 
     use super::BLOCK;
@@ -65,6 +98,27 @@ mod imp {
         let blank = v128_or(u8x16_eq(bytes, u8x16_splat(b' ')), u8x16_eq(bytes, u8x16_splat(b'\n')));
         let other = v128_or(u8x16_eq(bytes, u8x16_splat(b'\r')), u8x16_eq(bytes, u8x16_splat(b'\t')));
         first(v128_not(v128_or(blank, other)))
+    }
+
+    /// One bit for each byte that is no digit.
+    #[inline]
+    pub(super) fn non_digits(block: &[u8; BLOCK]) -> u32 {
+        let digits = u8x16_sub(load(block), u8x16_splat(b'0'));
+        u32::from(u8x16_bitmask(u8x16_gt(digits, u8x16_splat(9))))
+    }
+
+    /// The digits before `end` without the byte at `dot`, moved to the end and
+    /// filled up with zero bytes in front.
+    #[inline]
+    pub(super) fn gather_digits(block: &[u8; BLOCK], dot: i8, end: usize) -> [u64; 2] {
+        let digits = u8x16_sub(load(block), u8x16_splat(b'0'));
+        let lanes = i8x16(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+        let from = i8x16_add(lanes, i8x16_splat(end as i8 - BLOCK as i8));
+        // All ones is -1: what stands before the dot comes from one place further down.
+        let from = i8x16_add(from, v128_not(i8x16_gt(from, i8x16_splat(dot))));
+        // A lane from below 0 is 0.
+        let gathered = i8x16_swizzle(digits, from);
+        [u64x2_extract_lane::<0>(gathered), u64x2_extract_lane::<1>(gathered)]
     }
 
     #[inline]
@@ -97,6 +151,20 @@ mod imp {
     #[inline]
     pub(super) fn first_non_space(block: &[u8; BLOCK]) -> usize {
         block.iter().position(|byte| !matches!(byte, b' ' | b'\n' | b'\r' | b'\t')).unwrap_or(BLOCK)
+    }
+
+    #[inline]
+    pub(super) fn non_digits(block: &[u8; BLOCK]) -> u32 {
+        block.iter().enumerate().fold(0, |found, (lane, byte)| found | u32::from(!byte.is_ascii_digit()) << lane)
+    }
+
+    #[inline]
+    pub(super) fn gather_digits(block: &[u8; BLOCK], dot: i8, end: usize) -> [u64; 2] {
+        let digits = u128::from_le_bytes(*block) << (8 * (BLOCK - end));
+        let dot = (BLOCK - end).wrapping_add_signed(dot.into());
+        let before = (1 << (8 * dot)) - 1;
+        let digits = (digits & before) << 8 | (digits & !before & !(0xff << (8 * dot)));
+        [digits as u64, (digits >> 64) as u64]
     }
 
     /// The high bit of every zero byte. Bytes above the first zero byte may be
@@ -138,6 +206,25 @@ mod tests {
                 assert_eq!(first_non_space(&block), if space { BLOCK } else { place }, "byte {byte} at {place}");
             }
         }
+    }
+
+    #[test]
+    fn decimals_are_read_around_their_dot() {
+        for (text, expected) in [("3.14", 314), ("0.5", 5), ("1234567.8901234", 12_345_678_901_234), ("98.7", 987)] {
+            for behind in [b',', b' ', b'}', b'e', 0xff] {
+                let mut block = [behind; BLOCK];
+                block[..text.len()].copy_from_slice(text.as_bytes());
+                let dot = text.find('.').expect("a dot");
+                assert_eq!(non_digits(&block).0, dot, "{text}");
+                assert_eq!(non_digits(&block).1, text.len(), "{text}");
+                assert_eq!(decimal(&block, dot as i8, text.len()), expected, "{text}");
+                let whole: u64 = text[..dot].parse().expect("digits");
+                assert_eq!(decimal(&block, -1, dot), whole, "{text}");
+            }
+        }
+        assert_eq!(non_digits(b"0123456789012345"), (BLOCK, BLOCK));
+        assert_eq!(non_digits(b"01234567890123.5"), (14, BLOCK));
+        assert_eq!(non_digits(b"/:34567890123456"), (0, 1));
     }
 
     #[test]
