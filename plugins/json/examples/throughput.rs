@@ -4,7 +4,6 @@
 //! of ten readings; both parsers make the same columns; rounds in turn, the
 //! best of each, because machines are shared.
 #![expect(clippy::print_stdout, reason = "a program for the terminal")]
-#![expect(clippy::disallowed_methods, reason = "measuring takes a clock")]
 
 use std::time::{Duration, Instant};
 

@@ -9,8 +9,9 @@ use weir_plugin::{Error, Messages, Parsed, Rejection, Span};
 use crate::config::Config;
 use crate::cursor::{Cursor, Malformed};
 use crate::plan::Object;
+use crate::resync::Resync;
 use crate::rows::{Mismatch, Rows};
-use crate::{object, resync, text};
+use crate::{object, text};
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
@@ -72,6 +73,7 @@ impl Parser {
             message: 0,
             element: 0,
             rejections: 0,
+            resync: Resync::new(0),
         };
         for payload in chunk.payloads() {
             reader.message(payload);
@@ -95,12 +97,14 @@ struct Reader<'a> {
     message: u32,
     element: u32,
     rejections: u32,
+    resync: Resync,
 }
 
 impl Reader<'_> {
     fn message(&mut self, payload: &[u8]) {
         self.element = 0;
         self.rejections = 0;
+        self.resync = Resync::new(payload.len());
         let mut cursor = Cursor::new(payload);
         if payload.starts_with(BYTE_ORDER_MARK) {
             cursor.at = BYTE_ORDER_MARK.len();
@@ -123,7 +127,10 @@ impl Reader<'_> {
         let start = cursor.at;
         match self.element(cursor, 0) {
             Ok(()) => self.bounded(cursor),
-            Err(fault) => self.give_up(cursor, start, fault, resync::at_root(cursor.bytes, start, fault.at)),
+            Err(fault) => {
+                let end = self.resync.at_root(cursor.bytes, start, fault.at);
+                self.give_up(cursor, start, fault, end)
+            }
         }
     }
 
@@ -139,7 +146,7 @@ impl Reader<'_> {
             cursor.space();
             let start = cursor.at;
             if let Err(fault) = self.element(cursor, 1) {
-                match resync::in_array(cursor.bytes, start) {
+                match self.resync.in_array(cursor.bytes, start) {
                     Some(end) => {
                         if let Next::Stop = self.give_up(cursor, start, fault, Some(end)) {
                             return Next::Stop;
@@ -171,7 +178,7 @@ impl Reader<'_> {
     /// trusted if the array did not span lines so far.
     fn leave_array(&mut self, cursor: &mut Cursor<'_>, open: usize, start: usize, fault: Malformed) -> Next {
         let one_line = !cursor.bytes[open..start].contains(&b'\n');
-        let end = if one_line { resync::at_line(cursor.bytes, start, fault.at) } else { None };
+        let end = if one_line { self.resync.at_line(cursor.bytes, start, fault.at) } else { None };
         self.give_up(cursor, start, fault, end)
     }
 

@@ -322,3 +322,13 @@ fn keys_that_come_and_go_do_not_confuse_the_guesses() {
     let parsed = parser.parse(&chunk(&messages)).expect("parsed");
     assert_eq!(rows(&parsed), expected);
 }
+
+#[test]
+fn regression_message_of_nothing_but_faults_is_not_scanned_for_each_of_them() {
+    let message = "{x}".repeat(200_000);
+    let mut parser = parser("a string");
+    let parsed = parser.parse(&chunk(&[&message])).expect("a chunk is parsed");
+    let last = parsed.rejected.last().and_then(|rejection| rejection.span.as_ref()).map(|span| span.end as usize);
+    assert_eq!((parsed.rows.rows, last), (0, Some(message.len())), "all of it is rejected");
+    assert!(parsed.rejected.len() < 100, "{} rejections", parsed.rejected.len());
+}

@@ -145,9 +145,11 @@ impl<P: MessageParser> Parser for PerMessage<P> {
         let columns = self.types.iter().map(|kind| Builder::new(*kind)).collect::<Result<_, _>>()?;
         let mut rows = Rows { columns, origins: Vec::new(), rejected: Vec::new(), message: 0 };
         for message in chunk.payloads() {
-            let kept = rows.origins.len();
+            let (kept, rejected) = (rows.origins.len(), rows.rejected.len());
             if let Err(Rejected(reason)) = self.parser.parse(message, &mut rows) {
+                // The whole message is rejected, so none of its parts is besides.
                 rows.truncate(kept);
+                rows.rejected.truncate(rejected);
                 rows.reject(None, None, reason);
             }
             rows.message += 1;
