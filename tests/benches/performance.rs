@@ -224,6 +224,8 @@ struct Sum {
 }
 
 impl Report for Sum {
+    fn planned(&mut self, _left_bytes: Option<u64>) {}
+
     fn chunk(&mut self, _payload_bytes: u64, _rows: u64) {}
 
     fn epoch(&mut self, progress: &Progress) {

@@ -13,6 +13,17 @@ use crate::pipeline::{Progress, Report, Summary};
 /// How often the bar is drawn while nothing happens.
 const TICK: Duration = Duration::from_millis(100);
 
+/// How the bar looks while nobody knows how much there is,
+const OPEN_END: &str = "{spinner} {elapsed_precise}  {msg}";
+/// and when somebody does.
+const BOUNDED: &str = "{elapsed_precise} [{bar:32}] {bytes} of {total_bytes}  {msg}  {eta} left";
+
+fn show(bar: &ProgressBar, template: &str) {
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style);
+    }
+}
+
 /// Tells a person, or a program, how a run goes.
 pub(super) struct Reporter {
     form: Form,
@@ -37,11 +48,9 @@ impl Reporter {
             Form::Auto => Form::Lines,
             form => form,
         };
-        let bar = if form == Form::Bar { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
+        let bar = if form == Form::Bar { ProgressBar::no_length() } else { ProgressBar::hidden() };
         if form == Form::Bar {
-            if let Ok(style) = ProgressStyle::with_template("{spinner} {elapsed_precise}  {msg}") {
-                bar.set_style(style);
-            }
+            show(&bar, OPEN_END);
             bar.enable_steady_tick(TICK);
         }
         Self { form, bar, watch: Stopwatch::start(), payload_bytes: 0, rows: 0, profile: Profile::default() }
@@ -89,6 +98,15 @@ impl Reporter {
 }
 
 impl Report for Reporter {
+    fn planned(&mut self, left_bytes: Option<u64>) {
+        let Some(left) = left_bytes.filter(|_| self.form == Form::Bar) else { return };
+        if self.bar.length().is_none() {
+            show(&self.bar, BOUNDED);
+        }
+        // Files may be compressed, so the end comes nearer or moves away a little.
+        self.bar.set_length(self.payload_bytes + left);
+    }
+
     fn chunk(&mut self, payload_bytes: u64, rows: u64) {
         self.payload_bytes += payload_bytes;
         self.rows += rows;
@@ -101,8 +119,8 @@ impl Report for Reporter {
                 reason = "a rate for people"
             )]
             let rate = (self.payload_bytes as f64 / seconds) as u64;
-            let (rows, bytes) = (HumanCount(self.rows), HumanBytes(self.payload_bytes));
-            self.bar.set_message(format!("{rows} rows  {bytes}  {}/s", HumanBytes(rate)));
+            self.bar.set_position(self.payload_bytes);
+            self.bar.set_message(format!("{} rows  {}/s", HumanCount(self.rows), HumanBytes(rate)));
         }
     }
 

@@ -67,3 +67,13 @@ pub enum SourceRange {
     /// A range of each partition.
     Offsets(BTreeMap<PartitionId, OffsetRange>),
 }
+
+impl SourceRange {
+    /// The bytes of the files; none where there are no files.
+    pub fn file_bytes(&self) -> Option<u64> {
+        match self {
+            Self::Files(files) => Some(files.iter().map(|file| file.size).sum()),
+            Self::Offsets(_) => None,
+        }
+    }
+}

@@ -15,6 +15,10 @@ use crate::plugin::CallStats;
 
 /// Who wants to know how a run goes.
 pub trait Report: Send {
+    /// An epoch begins; about so many bytes are known to be left, its own
+    /// included, where that is known.
+    fn planned(&mut self, left_bytes: Option<u64>);
+
     /// A chunk went through the plugins.
     fn chunk(&mut self, payload_bytes: u64, rows: u64);
 
@@ -27,6 +31,8 @@ pub trait Report: Send {
 pub struct Silent;
 
 impl Report for Silent {
+    fn planned(&mut self, _left_bytes: Option<u64>) {}
+
     fn chunk(&mut self, _payload_bytes: u64, _rows: u64) {}
 
     fn epoch(&mut self, _progress: &Progress) {}

@@ -147,6 +147,8 @@ impl<'a> Run<'a> {
                 continue;
             };
             let plan = watch.elapsed();
+            let behind = self.parts.source.backlog_bytes();
+            report.planned(behind.zip(range.file_bytes()).map(|(behind, range)| behind + range));
             let clock_us = self.env.clock.now_us();
             let staging = stage(&mut self.parts, &self.attempt, self.next, range, clock_us, report);
             let staged = tokio::select! {

@@ -165,6 +165,12 @@ pub trait Source: Send + Sync {
     /// Unavailable if the source cannot be asked, Data if messages have expired.
     async fn plan(&mut self, bounds: EpochBounds) -> Result<Option<SourceRange>>;
 
+    /// About how many bytes are known to be there and are not planned yet; none if
+    /// that is not known, as with a stream that goes on.
+    fn backlog_bytes(&self) -> Option<u64> {
+        None
+    }
+
     /// Wait until `plan` may have something; may return early. Cancel-safe.
     async fn changed(&mut self);
 

@@ -191,6 +191,11 @@ impl Source for FileSource {
         Ok((!files.is_empty()).then_some(SourceRange::Files(files)))
     }
 
+    fn backlog_bytes(&self) -> Option<u64> {
+        let sealed = self.sealed.as_ref().filter(|sealed| !sealed.more);
+        sealed.map(|_| self.backlog.iter().map(|file| file.size).sum())
+    }
+
     async fn changed(&mut self) {
         if self.backlog.is_empty() {
             // A folder that takes long to list is listed less often.
