@@ -21,6 +21,8 @@
 mod codec;
 mod record;
 mod store;
+#[cfg(test)]
+mod tests;
 
 pub use record::{EpochRecord, PipelineRecord, SourceState, StagedTable};
 pub use store::Checkpoint;
