@@ -53,6 +53,12 @@ pub struct StepSettings {
     pub on_failure: OnFailure,
 }
 
+impl StepSettings {
+    pub(super) fn cannot_be_configured(&self, failure: Failure) -> Error {
+        Error::plugin(format!("{} cannot be configured", self.step)).because(failure)
+    }
+}
+
 /// Why a plugin did not accept its configuration.
 #[derive(Debug)]
 pub enum ConfigureError {
@@ -92,26 +98,14 @@ impl Parser {
     ) -> std::result::Result<Self, ConfigureError> {
         plugin.require(Role::Parser)?;
         super::refuse_problems(plugin.check_config(&settings.config)?)?;
-        let failed =
-            |failure: Failure| Error::plugin(format!("{} cannot be configured", settings.step)).because(failure);
+        let failed = |failure: Failure| settings.cannot_be_configured(failure);
         let indices = wit::GuestIndices::new(plugin.pre()).map_err(|error| {
             Error::config(format!("{} is not a parser of contract 0.1.0", plugin.name())).because(error)
         })?;
         let stored = stored.map(|schema| FlatSchema::new(schema)).transpose().map_err(Error::config)?;
         let config = settings.config.to_string();
-        let mut seat = Seat::new(plugin.clone(), settings.step.clone(), settings.limits);
-        let mut info = None;
-        let configured = seat.with(
-            |sandbox| {
-                let (guest, answer) = configure(sandbox, &indices, &config, stored.as_ref())?;
-                info = Some(answer);
-                Ok(guest)
-            },
-            |_, _| Ok(()),
-        );
-        configured.map_err(failed)?;
-        let info = info.ok_or_else(|| Error::bug("a parser was configured without an answer"))?;
-        let info = info.map_err(super::refused)?;
+        let (seat, info) =
+            Seat::configured(plugin, &settings, |sandbox| configure(sandbox, &indices, &config, stored.as_ref()))?;
         let output = from_contract(info.output).map_err(|reason| failed(Failure::Invalid(reason)))?;
         let message_fields = info.message_fields;
         super::refuse_twice(&message_fields).map_err(|reason| failed(Failure::Invalid(reason)))?;

@@ -9,6 +9,8 @@ use wasmtime::{CallHook, ResourceLimiter, Store, Trap};
 
 use super::Engine;
 use super::bindings::weir::plugin::{columns, host};
+use super::parser::{ConfigureError, StepSettings};
+use crate::Error;
 use crate::env::Stopwatch;
 
 /// Log lines that one call may write; more are counted, not written.
@@ -337,6 +339,30 @@ pub(super) struct Seat<G> {
 impl<G> Seat<G> {
     pub(super) fn new(plugin: super::Plugin, step: String, limits: Limits) -> Self {
         Self { plugin, step, limits, now_us: 0, live: None, stats: CallStats::default() }
+    }
+
+    /// A seat with an instance that has answered `configure`, and the answer.
+    ///
+    /// # Errors
+    /// Refused with the problems that it answered; Failed if it did not answer.
+    pub(super) fn configured<I>(
+        plugin: &super::Plugin,
+        settings: &StepSettings,
+        configure: impl FnOnce(&mut Sandbox) -> Result<(G, Result<I, Vec<columns::Problem>>), Failure>,
+    ) -> Result<(Self, I), ConfigureError> {
+        let mut seat = Self::new(plugin.clone(), settings.step.clone(), settings.limits);
+        let mut answer = None;
+        let asked = seat.with(
+            |sandbox| {
+                let (guest, answered) = configure(sandbox)?;
+                answer = Some(answered);
+                Ok(guest)
+            },
+            |_, _| Ok(()),
+        );
+        asked.map_err(|failure| settings.cannot_be_configured(failure))?;
+        let answer = answer.ok_or_else(|| Error::bug("a plugin was configured without an answer"))?;
+        Ok((seat, answer.map_err(super::refused)?))
     }
 
     /// A seat for the same plugin and step, without an instance.

@@ -55,26 +55,13 @@ impl Transform {
     ) -> std::result::Result<Self, ConfigureError> {
         plugin.require(Role::Transform)?;
         super::refuse_problems(plugin.check_config(&settings.config)?)?;
-        let failed =
-            |failure: Failure| Error::plugin(format!("{} cannot be configured", settings.step)).because(failure);
+        let failed = |failure: Failure| settings.cannot_be_configured(failure);
         let indices = wit::GuestIndices::new(plugin.pre()).map_err(|error| {
             Error::config(format!("{} is not a transform of contract 0.1.0", plugin.name())).because(error)
         })?;
         let flat = FlatSchema::new(input).map_err(Error::config)?;
         let config = settings.config.to_string();
-        let mut seat = Seat::new(plugin.clone(), settings.step.clone(), settings.limits);
-        let mut info = None;
-        let configured = seat.with(
-            |sandbox| {
-                let (guest, answer) = configure(sandbox, &indices, &config, &flat)?;
-                info = Some(answer);
-                Ok(guest)
-            },
-            |_, _| Ok(()),
-        );
-        configured.map_err(failed)?;
-        let info = info.ok_or_else(|| Error::bug("a transform was configured without an answer"))?;
-        let info = info.map_err(super::refused)?;
+        let (seat, info) = Seat::configured(plugin, &settings, |sandbox| configure(sandbox, &indices, &config, &flat))?;
         let index = |name: &String| {
             let unknown =
                 || Failure::Invalid(format!("it asks for the column `{name}`, which its input does not have"));
