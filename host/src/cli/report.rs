@@ -37,8 +37,12 @@ pub(super) struct Reporter {
 /// Where the time of a run went, summed over its epochs.
 #[derive(Default)]
 struct Profile {
-    steps_ms: BTreeMap<&'static str, u64>,
-    plugins_us: BTreeMap<String, [u64; 3]>,
+    busy_us: BTreeMap<&'static str, u64>,
+    /// Boundary, inside, checks of each step, in the order of the stream.
+    plugins_us: Vec<(String, [u64; 3])>,
+    /// Waiting for what must be durable, and the epochs as a whole.
+    durable_ms: u64,
+    epochs_ms: u64,
 }
 
 impl Reporter {
@@ -80,20 +84,46 @@ impl Reporter {
         tell(&text);
     }
 
-    /// A table of where the time went.
+    /// A table of where the time went: first what threads worked, which may be
+    /// more than the time that passed, then the time that passed.
     pub(super) fn profile(&self) -> String {
-        let mut lines = vec![format!("{:<32} {:>12}", "step (wall time)", "ms")];
-        lines.extend(self.profile.steps_ms.iter().map(|(step, ms)| format!("{step:<32} {ms:>12}")));
-        lines.push(String::new());
-        lines.push(format!(
-            "{:<32} {:>12} {:>12} {:>12}",
-            "plugin (all workers)", "inside ms", "boundary ms", "checks ms"
-        ));
-        for (step, [inside, boundary, validation]) in &self.profile.plugins_us {
-            let ms = |us: &u64| us / 1000;
-            lines.push(format!("{step:<32} {:>12} {:>12} {:>12}", ms(inside), ms(boundary), ms(validation)));
+        let profile = &self.profile;
+        let busy = |what: &str| profile.busy_us.get(what).copied().unwrap_or(0);
+        let mut rows = vec![("read".to_owned(), busy("read"))];
+        for (step, [boundary, inside, checks]) in &profile.plugins_us {
+            rows.push((format!("{step}: boundary"), *boundary));
+            rows.push((format!("{step}: plugin"), *inside));
+            rows.push((format!("{step}: validate"), *checks));
         }
+        rows.push(("encode".to_owned(), busy("encode")));
+        let worked = rows.iter().map(|(_, us)| us).sum::<u64>().max(1);
+        let mut lines = vec![format!("{:<32} {:>10} {:>7}", "threads worked", "ms", "share")];
+        let row = |(what, us): &(String, u64)| format!("{what:<32} {:>10} {:>6}%", us / 1000, us * 100 / worked);
+        lines.extend(rows.iter().map(row));
+        lines.push(format!("\n{:<32} {:>10}", "time passed", "ms"));
+        lines.push(format!("{:<32} {:>10}", "prepare and commit", profile.durable_ms));
+        lines.push(format!("{:<32} {:>10}", "epochs, which overlap", profile.epochs_ms));
+        lines.push(format!("{:<32} {:>10}", "the run", self.watch.elapsed().as_millis()));
         lines.join("\n")
+    }
+}
+
+impl Profile {
+    fn add(&mut self, progress: &Progress) {
+        for (what, us) in &progress.busy_us {
+            *self.busy_us.entry(what).or_default() += us;
+        }
+        let passed = |what: &str| progress.duration_ms.get(what).copied().unwrap_or(0);
+        self.durable_ms += passed("walCommit") + passed("commitBatch");
+        self.epochs_ms += progress.batch_duration;
+        for plugin in &progress.plugins {
+            let step = &plugin.identity.step;
+            let costs = [plugin.boundary_us, plugin.inside_us, plugin.validation_us];
+            match self.plugins_us.iter_mut().find(|(known, _)| known == step) {
+                Some((_, total)) => total.iter_mut().zip(costs).for_each(|(total, us)| *total += us),
+                None => self.plugins_us.push((step.clone(), costs)),
+            }
+        }
     }
 }
 
@@ -125,15 +155,7 @@ impl Report for Reporter {
     }
 
     fn epoch(&mut self, progress: &Progress) {
-        for (step, ms) in &progress.duration_ms {
-            *self.profile.steps_ms.entry(step).or_default() += ms;
-        }
-        for plugin in &progress.plugins {
-            let total = self.profile.plugins_us.entry(plugin.identity.step.clone()).or_default();
-            for (total, us) in total.iter_mut().zip([plugin.inside_us, plugin.boundary_us, plugin.validation_us]) {
-                *total += us;
-            }
-        }
+        self.profile.add(progress);
         match self.form {
             Form::Lines => tell(&line(progress)),
             Form::Json => {

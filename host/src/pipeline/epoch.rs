@@ -5,8 +5,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
-
 use super::build::Parts;
 use super::progress::{Counts, Report};
 use super::workers::Processed;
@@ -15,7 +13,8 @@ use crate::env::Stopwatch;
 use crate::model::{AttemptId, Epoch, SourceRange};
 use crate::plugin::CallStats;
 use crate::sink::dead_letter::{self, DeadLetter};
-use crate::sink::delta::{Stage, Table};
+use crate::sink::delta::{Stage, Staged, Table};
+use crate::source::ChunkSender;
 use crate::{Error, Result};
 
 /// Chunks that wait between the source and the workers.
@@ -45,6 +44,16 @@ pub(super) struct StagedEpoch {
     /// Some of its dead letters, in words.
     pub(super) samples: Vec<String>,
     pub(super) took: Duration,
+    pub(super) busy: Busy,
+}
+
+/// The time that threads beside the plugins' worked on an epoch.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Busy {
+    /// Reading, and cutting what was read into messages.
+    pub(super) read: Duration,
+    /// Encoding Parquet, over all encoders.
+    pub(super) encode: Duration,
 }
 
 /// Read a range, run it through the plugins, and stage what comes out.
@@ -70,8 +79,14 @@ pub(super) async fn stage(
     let mut counts = Counts::default();
     let mut stats = vec![CallStats::default(); parts.plugins.len()];
 
-    let (chunks, incoming) = mpsc::channel(CHUNK_QUEUE);
-    let reading = parts.source.read(&range, &parts.message_fields, chunks);
+    let (chunks, incoming) = ChunkSender::bounded(CHUNK_QUEUE);
+    let (waited, mut read) = (chunks.waited(), Duration::ZERO);
+    let reading = async {
+        let watch = Stopwatch::start();
+        parts.source.read(&range, &parts.message_fields, chunks).await?;
+        read = watch.elapsed().saturating_sub(waited.time());
+        Ok(())
+    };
     let running = parts.workers.run(incoming, clock_us, async |processed: Processed| {
         counts.add(&processed);
         report.chunk(processed.payload_bytes, processed.rows);
@@ -86,18 +101,30 @@ pub(super) async fn stage(
     tokio::try_join!(reading, running)?;
     dead.flush().await?;
 
-    let mut tables = BTreeMap::new();
+    let (mut tables, mut encode) = (BTreeMap::new(), Duration::ZERO);
     let named: Vec<(&Arc<Table>, Stage)> =
         parts.tables.iter().zip(stages).chain([(&parts.dead_letters, dead.stage)]).collect();
     for (table, stage) in named {
-        let files = stage.finish().await?;
+        let Staged { files, encoding } = stage.finish().await?;
+        encode += encoding;
         if !files.is_empty() {
             let settings = table.settings();
             let location = settings.location.to_string();
             tables.insert(settings.name.clone(), StagedTable { location, files });
         }
     }
-    Ok(StagedEpoch { epoch, clock_us, range, tables, counts, stats, samples: dead.samples, took: watch.elapsed() })
+    let busy = Busy { read, encode };
+    Ok(StagedEpoch {
+        epoch,
+        clock_us,
+        range,
+        tables,
+        counts,
+        stats,
+        samples: dead.samples,
+        took: watch.elapsed(),
+        busy,
+    })
 }
 
 /// The dead letters of an epoch on their way to their table.

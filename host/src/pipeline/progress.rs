@@ -100,6 +100,9 @@ pub struct Progress {
     pub processed_rows_per_second: f64,
     /// Where the time went, in milliseconds.
     pub duration_ms: BTreeMap<&'static str, u64>,
+    /// The time that threads worked, in microseconds: `read`, without the wait
+    /// for the plugins, and `encode`, over all encoders.
+    pub busy_us: BTreeMap<&'static str, u64>,
     /// The source.
     pub sources: Vec<SourceProgress>,
     /// The tables that got rows.
@@ -212,6 +215,10 @@ impl Progress {
             num_dead_letters: counts.dead_letters,
             processed_rows_per_second: rate,
             duration_ms: duration_ms.into_iter().map(|(name, time)| (name, millis(time))).collect(),
+            busy_us: [("read", staged.busy.read), ("encode", staged.busy.encode)]
+                .into_iter()
+                .map(|(name, time)| (name, micros(time)))
+                .collect(),
             sources: vec![SourceProgress::new(&run.source, &staged.range, counts.messages)],
             sinks: staged.tables.iter().map(|(name, table)| SinkProgress::new(name, table)).collect(),
             plugins: plugins.iter().zip(&staged.stats).map(|(identity, stats)| plugin(identity, stats)).collect(),

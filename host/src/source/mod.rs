@@ -14,12 +14,14 @@
 
 pub mod files;
 pub mod generator;
+mod queue;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use bytes::Bytes;
-use tokio::sync::mpsc;
+
+pub use queue::{ChunkSender, Unwanted, Waited};
 
 use crate::Result;
 use crate::model::{Epoch, SourceRange};
@@ -119,9 +121,6 @@ pub struct ChunkBounds {
     /// A longer message is unreadable.
     pub max_message_bytes: usize,
 }
-
-/// Where a source delivers chunks; bounded, so that a slow pipeline slows it.
-pub type ChunkSender = mpsc::Sender<Chunk>;
 
 /// Where messages come from.
 #[async_trait]

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use tokio::runtime::Handle;
@@ -13,8 +14,8 @@ use tokio::sync::mpsc;
 
 use super::file::OpenFile;
 use super::partition::PartitionValues;
-use super::stage::Plan;
-use crate::env::worker;
+use super::stage::{Plan, Staged};
+use crate::env::{Stopwatch, worker};
 use crate::model::StagedFile;
 use crate::{Error, Result};
 
@@ -79,36 +80,41 @@ pub(super) struct Lane {
     open: HashMap<PartitionValues, OpenFile>,
     done: Vec<StagedFile>,
     failed: Option<Error>,
+    encoding: Duration,
 }
 
 impl Lane {
     pub(super) fn new(plan: Arc<Plan>) -> Self {
-        Self { plan, open: HashMap::new(), done: Vec::new(), failed: None }
+        Self { plan, open: HashMap::new(), done: Vec::new(), failed: None, encoding: Duration::ZERO }
     }
 
     /// Write a batch of the table's columns. A failure is kept for
     /// [`Lane::finish`] and makes every further batch void.
     pub(super) fn write(&mut self, batch: &RecordBatch) {
+        let watch = Stopwatch::start();
         if self.failed.is_none()
             && let Err(error) = self.try_write(batch)
         {
             self.plan.fail();
             self.failed = Some(error);
         }
+        self.encoding += watch.elapsed();
     }
 
     /// End all files.
     ///
     /// # Errors
     /// What made a write fail, or Unavailable if the store does not take a file.
-    pub(super) fn finish(&mut self) -> Result<Vec<StagedFile>> {
+    pub(super) fn finish(&mut self) -> Result<Staged> {
+        let watch = Stopwatch::start();
         if let Some(error) = self.failed.take() {
             return Err(error);
         }
         for (_, file) in self.open.drain() {
             self.done.push(file.finish()?);
         }
-        Ok(std::mem::take(&mut self.done))
+        let encoding = std::mem::take(&mut self.encoding) + watch.elapsed();
+        Ok(Staged { files: std::mem::take(&mut self.done), encoding })
     }
 
     /// Give up all open files.

@@ -35,7 +35,7 @@ pub use encoder::Encoders;
 pub use log::transaction_version;
 pub use maintain::Maintenance;
 pub use settings::{Compression, TableSettings};
-pub use stage::Stage;
+pub use stage::{Stage, Staged};
 pub use table::{CommitOutcome, CommitRequest, Table};
 
 #[cfg(test)]

@@ -9,6 +9,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -116,6 +117,15 @@ struct Part {
     used: bool,
 }
 
+/// What a stage ends with.
+#[derive(Debug, Default)]
+pub struct Staged {
+    /// The files, in the order of their names.
+    pub files: Vec<StagedFile>,
+    /// The time that encoders worked on them.
+    pub encoding: Duration,
+}
+
 /// Files of one epoch for one table. Dropping it abandons them.
 #[must_use = "a stage that is not finished abandons its files"]
 pub struct Stage {
@@ -185,12 +195,12 @@ impl Stage {
     /// # Errors
     /// Unavailable if the store or the disk does not take the files, which are
     /// abandoned then.
-    pub async fn finish(mut self) -> Result<Vec<StagedFile>> {
-        let files = self.collect().await?;
+    pub async fn finish(mut self) -> Result<Staged> {
+        let staged = self.collect().await?;
         let names = self.plan.names.lock().unwrap_or_else(PoisonError::into_inner).clone();
         self.plan.storage.sync(&names).await?;
         self.settled = true;
-        Ok(files)
+        Ok(staged)
     }
 
     /// The first queue with room, in the order of preference.
@@ -207,7 +217,7 @@ impl Stage {
         Ok((number, permit.map_err(|_| ended())?))
     }
 
-    async fn collect(&mut self) -> Result<Vec<StagedFile>> {
+    async fn collect(&mut self) -> Result<Staged> {
         let mut answers = Vec::new();
         for part in self.parts.iter_mut().filter(|part| part.used) {
             let (answer, answered) = oneshot::channel();
@@ -219,19 +229,22 @@ impl Stage {
             part.queue.send(job).await.map_err(|_| ended())?;
             answers.push(answered);
         }
-        let mut files = Vec::new();
+        let mut all = Staged::default();
         let mut failure = None;
         for answered in answers {
             match answered.await.map_err(|_| ended())? {
-                Ok(done) => files.extend(done),
+                Ok(done) => {
+                    all.files.extend(done.files);
+                    all.encoding += done.encoding;
+                }
                 Err(error) => failure = Some(error),
             }
         }
         if let Some(error) = failure {
             return Err(error);
         }
-        files.sort_by(|a, b| a.add["path"].as_str().cmp(&b.add["path"].as_str()));
-        Ok(files)
+        all.files.sort_by(|a, b| a.add["path"].as_str().cmp(&b.add["path"].as_str()));
+        Ok(all)
     }
 }
 

@@ -68,7 +68,7 @@ async fn stage(table: &Table, number: u64, batches: impl IntoIterator<Item = Rec
     for batch in batches {
         stage.write(batch).await.expect("written");
     }
-    stage.finish().await.expect("staged")
+    stage.finish().await.expect("staged").files
 }
 
 fn uuid_like() -> String {
@@ -299,7 +299,7 @@ async fn try_epoch(settings: &TableSettings, env: &Env) -> Result<()> {
     let encoders = Encoders::start(1)?;
     let mut stage = Stage::start(&table, &encoders, &AttemptId::new(uuid_like()), epoch(0)).await?;
     stage.write(ids(0..3)).await?;
-    let files = stage.finish().await?;
+    let files = stage.finish().await?.files;
     commit(&table, 0, &files).await.map(|_| ())
 }
 
@@ -517,7 +517,7 @@ async fn dropped_stage_leaves_no_files() {
     // A later stage on the same encoder ends behind the clean-up.
     let mut stage = Stage::start(&table, &encoders, &AttemptId::new("b"), epoch(0)).await.expect("a stage");
     stage.write(ids(0..3)).await.expect("written");
-    let files = stage.finish().await.expect("staged");
+    let files = stage.finish().await.expect("staged").files;
     assert_eq!(files.len(), 1);
     let names = table.storage().list("").await.expect("listed");
     let parquet: Vec<&String> = names.iter().filter(|name| name.ends_with(".parquet")).collect();

@@ -7,7 +7,6 @@ use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
-use tokio::sync::mpsc;
 
 use super::*;
 use crate::ErrorKind;
@@ -49,7 +48,7 @@ fn paths(range: &SourceRange) -> Vec<&str> {
 }
 
 async fn chunks(source: &FileSource, range: &SourceRange, fields: &[&str]) -> Result<Vec<Chunk>> {
-    let (out, mut inbox) = mpsc::channel(2);
+    let (out, mut inbox) = ChunkSender::bounded(2);
     let fields: Vec<String> = fields.iter().map(|field| (*field).to_owned()).collect();
     let receive = async {
         let mut chunks = Vec::new();
@@ -221,7 +220,7 @@ async fn message_fields_tell_the_file() {
     let modified_us = FileSource::files(&range).unwrap()[0].modified_us;
     assert_eq!(fields.column(3).as_primitive::<TimestampMicrosecondType>().value(0), modified_us);
     assert_eq!(fields.column(4).as_primitive::<Int64Type>().value(1), 3);
-    let (out, _inbox) = mpsc::channel(1);
+    let (out, _inbox) = ChunkSender::bounded(1);
     let error = source.read(&range, &["offset".to_owned()], out).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config);
 }

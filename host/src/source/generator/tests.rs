@@ -2,7 +2,6 @@
 
 use arrow::array::AsArray;
 use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
-use tokio::sync::mpsc;
 
 use super::*;
 use crate::ErrorKind;
@@ -141,7 +140,7 @@ async fn reading_again_gives_the_same() {
     let names: Vec<String> = source.message_fields().fields().iter().map(|field| field.name().clone()).collect();
     let mut payloads = Vec::new();
     for _ in 0..2 {
-        let (out, mut inbox) = mpsc::channel(1000);
+        let (out, mut inbox) = ChunkSender::bounded(1000);
         source.read(&range, &names, out).await.unwrap();
         let (mut payload, mut messages) = (Vec::new(), 0);
         while let Some(chunk) = inbox.recv().await {
