@@ -1,19 +1,14 @@
 //! The epoch protocol under crashes, lost answers and failing operations: at
 //! every operation that a run makes on its stores.
 
-use std::path::Path;
 use std::sync::Arc;
 
+use object_store::ObjectStoreExt as _;
 use object_store::memory::InMemory;
 use object_store::path::Path as ObjectPath;
-use object_store::{ObjectStore, ObjectStoreExt as _};
-use tokio::sync::watch;
-use weir::config::{Pipeline, PipelineFile, SystemSurroundings};
-use weir::env::{Env, Location};
-use weir::pipeline::{Silent, Summary};
-use weir_tests::faults::{Fault, FaultyStore, ImpatientClock, OneStore};
+use weir_tests::faults::{Fault, FaultyStore};
+use weir_tests::hosts::{env, integers, numbered, parse, put_input, run};
 use weir_tests::readings;
-use weir_tests::tables::sorted_integers;
 
 const FILES: usize = 4;
 const READINGS_EACH: usize = 5;
@@ -41,42 +36,26 @@ path = "memory:///tables/numbers"
 columns = ["number"]
 "#;
 
-pub(crate) fn parse(text: &str) -> (Pipeline, PipelineFile) {
-    weir::config::parse(text.as_bytes(), Path::new("pipeline.toml"), &[], &SystemSurroundings).unwrap()
-}
-
-pub(crate) fn env(store: Arc<dyn ObjectStore>) -> Env {
-    Env { clock: Arc::new(ImpatientClock), stores: Arc::new(OneStore(store)) }
-}
-
-pub(crate) async fn run(store: Arc<dyn ObjectStore>, text: &str) -> weir::Result<Summary> {
-    let (pipeline, file) = parse(text);
-    let (_stop, shutdown) = watch::channel(false);
-    weir::pipeline::run(&pipeline, &file, &env(store), shutdown, &mut Silent).await
-}
-
 /// Files of readings in a new store.
 async fn input() -> Arc<InMemory> {
     let store = Arc::new(InMemory::new());
-    for (name, text) in readings::files(FILES, READINGS_EACH) {
-        store.put(&ObjectPath::from(format!("input/{name}")), text.into()).await.unwrap();
-    }
+    put_input(&store, readings::files(FILES, READINGS_EACH)).await;
     store
 }
 
 /// Every reading is in both tables exactly once.
 #[track_caller]
 fn assert_whole(numbers: [Vec<i64>; 2], when: &str) {
-    let expected: Vec<i64> = (0..i64::try_from(FILES * READINGS_EACH).unwrap()).collect();
     for numbers in numbers {
-        assert_eq!(numbers, expected, "{when}");
+        assert_eq!(numbers, numbered(FILES * READINGS_EACH), "{when}");
     }
 }
 
 async fn numbers(store: &Arc<InMemory>) -> [Vec<i64>; 2] {
-    let env = env(Arc::clone(store) as _);
-    let table = |name: &str| Location::parse(&format!("memory:///tables/{name}"), Path::new("")).unwrap();
-    [sorted_integers(&env, &table("all"), "number").await, sorted_integers(&env, &table("numbers"), "number").await]
+    [
+        integers(store, "memory:///tables/all", "number").await,
+        integers(store, "memory:///tables/numbers", "number").await,
+    ]
 }
 
 /// Breaks a run at each operation in turn; whatever it did, the next run leaves
@@ -85,7 +64,7 @@ async fn check(fault: Fault) {
     let mut at = 0;
     loop {
         let store = input().await;
-        let faulty = FaultyStore::new(Arc::clone(&store), fault, at);
+        let faulty = FaultyStore::breaking(Arc::clone(&store), fault, at);
         let first = run(Arc::clone(&faulty) as _, PIPELINE).await;
         let when = format!("{fault:?} at operation {at}, after which the run said {first:?}");
         if first.is_ok() {
@@ -123,14 +102,29 @@ async fn failure_of_any_operation_loses_and_doubles_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn throttling_from_any_operation_on_loses_and_doubles_nothing() {
+    check(Fault::Throttled).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn false_conflict_of_any_creation_loses_and_doubles_nothing() {
+    check(Fault::ConflictBefore).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn creation_that_conflicts_with_its_own_first_try_loses_and_doubles_nothing() {
+    check(Fault::ConflictAfter).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn crash_during_recovery_loses_and_doubles_nothing() {
     // The first crash leaves a prepared epoch in about the middle of the run.
     for first in (10..90).step_by(8) {
         for second in (0..60).step_by(5) {
             let store = input().await;
-            let faulty = FaultyStore::new(Arc::clone(&store), Fault::CrashAfter, first);
+            let faulty = FaultyStore::breaking(Arc::clone(&store), Fault::CrashAfter, first);
             let _ = run(faulty, PIPELINE).await;
-            let faulty = FaultyStore::new(Arc::clone(&store), Fault::CrashBefore, second);
+            let faulty = FaultyStore::breaking(Arc::clone(&store), Fault::CrashBefore, second);
             let _ = run(faulty, PIPELINE).await;
             let last = run(Arc::clone(&store) as _, PIPELINE).await;
             assert!(last.is_ok(), "crashes at {first} and {second}: {last:?}");
@@ -178,14 +172,11 @@ async fn hundreds_of_epochs_keep_the_ledger_and_clean_up_records() {
     let text = PIPELINE.replace("max_files_per_epoch = 2", "max_files_per_epoch = 1");
     let store = Arc::new(InMemory::new());
     let count = 230;
-    for (name, text) in readings::files(count, 1) {
-        store.put(&ObjectPath::from(format!("input/{name}")), text.into()).await.unwrap();
-    }
+    put_input(&store, readings::files(count, 1)).await;
     run(Arc::clone(&store) as _, &text).await.unwrap();
     let again = run(Arc::clone(&store) as _, &text).await.unwrap();
     assert_eq!(again.epochs, 0, "all files are known after clean-up");
-    let expected: Vec<i64> = (0..count).map(|number| i64::try_from(number).unwrap()).collect();
-    assert_eq!(numbers(&store).await, [expected.clone(), expected]);
+    assert_eq!(numbers(&store).await, [numbered(count), numbered(count)]);
     let (pipeline, _) = parse(&text);
     let storage = env(Arc::clone(&store) as _).storage(&pipeline.checkpoint).unwrap();
     let records = storage.list("main/epochs").await.unwrap();

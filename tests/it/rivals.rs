@@ -2,15 +2,11 @@
 
 use std::sync::Arc;
 
+use object_store::ObjectStore;
 use object_store::memory::InMemory;
-use object_store::path::Path as ObjectPath;
-use object_store::{ObjectStore, ObjectStoreExt as _};
 use weir::ErrorKind;
-use weir::env::Location;
+use weir_tests::hosts::{integers, numbered, put_input, run};
 use weir_tests::readings;
-use weir_tests::tables::sorted_integers;
-
-use crate::crashes::{env, run};
 
 const PIPELINE: &str = r#"
 [pipeline]
@@ -35,9 +31,7 @@ path = "memory:///numbers"
 async fn two_hosts_at_once_lose_and_double_nothing() {
     for round in 0..10 {
         let store = Arc::new(InMemory::new());
-        for (name, text) in readings::files(12, 3) {
-            store.put(&ObjectPath::from(format!("input/{name}")), text.into()).await.unwrap();
-        }
+        put_input(&store, readings::files(12, 3)).await;
         let host = || run(Arc::clone(&store) as Arc<dyn ObjectStore>, PIPELINE);
         let (one, other) = tokio::join!(host(), host());
         let results = [one, other];
@@ -46,8 +40,6 @@ async fn two_hosts_at_once_lose_and_double_nothing() {
             assert!(result.is_ok() || fenced, "round {round}: {result:?}");
         }
         assert!(results.iter().any(Result::is_ok), "round {round}: one of them finishes: {results:?}");
-        let location = Location::parse("memory:///numbers", std::path::Path::new("")).unwrap();
-        let numbers = sorted_integers(&env(Arc::clone(&store) as _), &location, "number").await;
-        assert_eq!(numbers, (0..36).collect::<Vec<i64>>(), "round {round}");
+        assert_eq!(integers(&store, "memory:///numbers", "number").await, numbered(36), "round {round}");
     }
 }

@@ -1,21 +1,20 @@
-//! Object stores that break on command, at any operation.
+//! Stores that break on command, at any operation.
 
-use std::fmt;
-use std::sync::Arc;
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use futures::FutureExt as _;
-use futures::future::BoxFuture;
-use futures::stream::{self, BoxStream, StreamExt};
 use object_store::memory::InMemory;
-use object_store::path::Path;
-use object_store::{
-    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMultipartOptions,
-    PutOptions, PutPayload, PutResult, RenameOptions, Result,
-};
-use weir::env::{Clock, Location, OpenStore, SystemClock};
+use object_store::{Error, Result};
+
+use crate::intercept::{Intercept, Intercepted, Operation};
+
+/// How many operations in a row a throttled store refuses.
+const THROTTLED: u64 = 4;
+
+/// The number of operations that do not count.
+const UNCOUNTED: u64 = u64::MAX;
 
 /// How the store breaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,149 +27,190 @@ pub enum Fault {
     AnswerLost,
     /// The operation fails without effect, once.
     FailsOnce,
+    /// This operation and a few more fail without effect (429, 503).
+    Throttled,
+    /// If the operation creates, it does nothing and says that the object is
+    /// there (409 of two requests at once).
+    ConflictBefore,
+    /// If the operation creates, it does so and says that the object was there
+    /// (a client's second try of a request that was heard the first time).
+    ConflictAfter,
 }
 
-impl Fault {
-    /// All of them.
-    pub const ALL: [Self; 4] = [Self::CrashBefore, Self::CrashAfter, Self::AnswerLost, Self::FailsOnce];
-
-    /// Whether the process is dead afterwards.
-    pub fn is_crash(self) -> bool {
-        matches!(self, Self::CrashBefore | Self::CrashAfter)
-    }
+/// Breaks one operation.
+#[derive(Debug)]
+pub struct Breaks {
+    fault: Fault,
+    at: u64,
+    counts: fn(Operation) -> bool,
+    next: AtomicU64,
 }
 
 /// A store in memory that breaks at one operation.
-#[derive(Debug)]
-pub struct FaultyStore {
-    inner: Arc<InMemory>,
-    fault: Fault,
-    at: u64,
-    next: AtomicU64,
-}
+pub type FaultyStore = Intercepted<Breaks>;
 
 /// What becomes of one operation.
 enum Fate {
     Works,
-    FailsBefore,
-    FailsAfter,
+    FailsBefore(Error),
+    FailsAfter(Error),
 }
 
 impl FaultyStore {
     /// A view of `inner` that breaks at operation number `at`, from 0.
-    pub fn new(inner: Arc<InMemory>, fault: Fault, at: u64) -> Arc<Self> {
-        Arc::new(Self { inner, fault, at, next: AtomicU64::new(0) })
+    pub fn breaking(inner: Arc<InMemory>, fault: Fault, at: u64) -> Arc<Self> {
+        Self::breaking_among(inner, fault, at, |_| true)
+    }
+
+    /// A view of `inner` that breaks at number `at`, from 0, of some operations;
+    /// all others work, unless the process is dead.
+    pub fn breaking_among(inner: Arc<InMemory>, fault: Fault, at: u64, counts: fn(Operation) -> bool) -> Arc<Self> {
+        Self::new(inner, Breaks { fault, at, counts, next: AtomicU64::new(0) })
     }
 
     /// Whether the operation that breaks was reached.
     pub fn was_reached(&self) -> bool {
-        self.next.load(Ordering::SeqCst) > self.at
+        self.by.next.load(Ordering::SeqCst) > self.by.at
     }
+}
 
-    fn fate(&self) -> Fate {
-        let number = self.next.fetch_add(1, Ordering::SeqCst);
-        match (self.fault, number.cmp(&self.at)) {
-            (_, std::cmp::Ordering::Less) => Fate::Works,
-            (Fault::CrashBefore, _) => Fate::FailsBefore,
-            (Fault::CrashAfter, std::cmp::Ordering::Equal) => Fate::FailsAfter,
-            (Fault::CrashAfter, std::cmp::Ordering::Greater) => Fate::FailsBefore,
-            (Fault::AnswerLost, std::cmp::Ordering::Equal) => Fate::FailsAfter,
-            (Fault::FailsOnce, std::cmp::Ordering::Equal) => Fate::FailsBefore,
-            (Fault::AnswerLost | Fault::FailsOnce, std::cmp::Ordering::Greater) => Fate::Works,
-        }
-    }
-
-    async fn run<T>(&self, operation: impl Future<Output = Result<T>>) -> Result<T> {
-        match self.fate() {
-            Fate::Works => operation.await,
-            Fate::FailsBefore => Err(broken()),
-            Fate::FailsAfter => {
-                let _lost = operation.await;
-                Err(broken())
+impl Breaks {
+    fn fate(&self, number: u64, operation: Operation) -> Fate {
+        let creates = operation == Operation::Create;
+        let behind = number.checked_sub(self.at);
+        match (self.fault, behind) {
+            (_, None) => Fate::Works,
+            (Fault::CrashBefore, _) | (Fault::CrashAfter, Some(1..)) | (Fault::FailsOnce, Some(0)) => {
+                Fate::FailsBefore(broken())
             }
+            (Fault::Throttled, Some(..THROTTLED)) => Fate::FailsBefore(throttled()),
+            (Fault::CrashAfter | Fault::AnswerLost, Some(0)) => Fate::FailsAfter(broken()),
+            (Fault::ConflictBefore, Some(0)) if creates => Fate::FailsBefore(conflict()),
+            (Fault::ConflictAfter, Some(0)) if creates => Fate::FailsAfter(conflict()),
+            (_, Some(_)) => Fate::Works,
         }
-    }
-}
-
-fn broken() -> object_store::Error {
-    object_store::Error::Generic { store: "faulty", source: "the connection was lost".into() }
-}
-
-impl fmt::Display for FaultyStore {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "a store that breaks ({:?} at {})", self.fault, self.at)
     }
 }
 
 #[async_trait]
-impl ObjectStore for FaultyStore {
-    async fn put_opts(&self, location: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
-        self.run(self.inner.put_opts(location, payload, options)).await
-    }
-
-    async fn put_multipart_opts(
-        &self,
-        location: &Path,
-        options: PutMultipartOptions,
-    ) -> Result<Box<dyn MultipartUpload>> {
-        self.run(self.inner.put_multipart_opts(location, options)).await
-    }
-
-    async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
-        self.run(self.inner.get_opts(location, options)).await
-    }
-
-    fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
-        match self.fate() {
-            Fate::Works => self.inner.delete_stream(locations),
-            Fate::FailsBefore => stream::once(async { Err(broken()) }).boxed(),
-            Fate::FailsAfter => self.inner.delete_stream(locations).map(|_| Err(broken())).boxed(),
+impl Intercept for Breaks {
+    async fn before(&self, operation: Operation) -> Result<u64> {
+        if !(self.counts)(operation) {
+            let is_crash = matches!(self.fault, Fault::CrashBefore | Fault::CrashAfter);
+            let is_dead = is_crash && self.next.load(Ordering::SeqCst) > self.at;
+            return if is_dead { Err(broken()) } else { Ok(UNCOUNTED) };
+        }
+        let number = self.next.fetch_add(1, Ordering::SeqCst);
+        match self.fate(number, operation) {
+            Fate::FailsBefore(error) => Err(error),
+            Fate::Works | Fate::FailsAfter(_) => Ok(number),
         }
     }
 
-    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        match self.fate() {
-            Fate::Works => self.inner.list(prefix),
-            Fate::FailsBefore | Fate::FailsAfter => stream::once(async { Err(broken()) }).boxed(),
+    async fn after(&self, number: u64, operation: Operation) -> Result<()> {
+        if number == UNCOUNTED {
+            return Ok(());
+        }
+        match self.fate(number, operation) {
+            Fate::FailsAfter(error) => Err(error),
+            Fate::Works | Fate::FailsBefore(_) => Ok(()),
         }
     }
+}
 
-    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
-        self.run(self.inner.list_with_delimiter(prefix)).await
+fn generic(text: &str) -> Error {
+    Error::Generic { store: "faulty", source: text.into() }
+}
+
+fn broken() -> Error {
+    generic("the connection was lost")
+}
+
+fn throttled() -> Error {
+    generic("503 Service Unavailable: the server is busy")
+}
+
+fn conflict() -> Error {
+    Error::AlreadyExists { path: "the object".to_owned(), source: "409 Conflict".into() }
+}
+
+/// Answers every listing as of before the latest writes and deletions.
+#[derive(Debug)]
+pub struct ListsLate {
+    store: Arc<InMemory>,
+    /// As the store was after each of the latest changes, oldest first.
+    states: Mutex<VecDeque<Arc<InMemory>>>,
+    /// How many changes a listing does not show.
+    behind: usize,
+}
+
+impl ListsLate {
+    /// A view of `store` whose listings do not show the latest `behind` changes
+    /// that were made through it.
+    pub fn over(store: &Arc<InMemory>, behind: usize) -> Arc<Intercepted<Self>> {
+        let states = Mutex::new(VecDeque::from([Arc::new(store.fork())]));
+        Intercepted::new(Arc::clone(store), Self { store: Arc::clone(store), states, behind })
     }
 
-    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
-        self.run(self.inner.copy_opts(from, to, options)).await
-    }
-
-    async fn rename_opts(&self, from: &Path, to: &Path, options: RenameOptions) -> Result<()> {
-        self.run(self.inner.rename_opts(from, to, options)).await
+    /// The same for listings that lag behind what another view of `store` does.
+    pub fn since(before: &InMemory, store: &Arc<InMemory>, behind: usize) -> Arc<Intercepted<Self>> {
+        let states = Mutex::new(VecDeque::from([Arc::new(before.fork())]));
+        Intercepted::new(Arc::clone(store), Self { store: Arc::clone(store), states, behind })
     }
 }
 
-/// The clock of the system, except that nobody waits before trying again.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct ImpatientClock;
-
-impl Clock for ImpatientClock {
-    fn now_us(&self) -> i64 {
-        SystemClock.now_us()
+#[async_trait]
+impl Intercept for ListsLate {
+    async fn before(&self, _operation: Operation) -> Result<u64> {
+        Ok(0)
     }
 
-    fn back_off(&self, _time: Duration) -> BoxFuture<'static, ()> {
-        tokio::task::yield_now().boxed()
+    async fn after(&self, _number: u64, operation: Operation) -> Result<()> {
+        if operation.is_write() || operation == Operation::Delete {
+            let mut states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
+            states.push_back(Arc::new(self.store.fork()));
+            while states.len() > self.behind + 1 {
+                states.pop_front();
+            }
+        }
+        Ok(())
+    }
+
+    fn listed(&self) -> Option<Arc<InMemory>> {
+        self.states.lock().unwrap_or_else(PoisonError::into_inner).front().map(Arc::clone)
     }
 }
 
-/// Opens every location in one store.
-pub struct OneStore(pub Arc<dyn ObjectStore>);
+/// A disk with room for a number of writes.
+#[derive(Debug)]
+pub struct Room {
+    writes: AtomicU64,
+}
 
-impl OpenStore for OneStore {
-    fn open(&self, location: &Location) -> weir::Result<(Arc<dyn ObjectStore>, Path)> {
-        let Location::Remote(url) = location else {
-            return Err(weir::Error::config(format!("{location} is not in the store of the tests")));
-        };
-        let path = Path::from_url_path(url.path()).map_err(|error| weir::Error::config("not a path").because(error))?;
-        Ok((Arc::clone(&self.0), path))
+impl Room {
+    /// A view of `store` that takes so many more writes.
+    pub fn on(store: &Arc<InMemory>, writes: u64) -> Arc<Intercepted<Self>> {
+        Intercepted::new(Arc::clone(store), Self { writes: AtomicU64::new(writes) })
+    }
+
+    /// How many more writes there is room for.
+    pub fn left(&self) -> u64 {
+        self.writes.load(Ordering::SeqCst)
+    }
+}
+
+#[async_trait]
+impl Intercept for Room {
+    async fn before(&self, operation: Operation) -> Result<u64> {
+        let room = |left: u64| left.checked_sub(1);
+        if operation.is_write() && self.writes.fetch_update(Ordering::SeqCst, Ordering::SeqCst, room).is_err() {
+            let full = std::io::Error::from(std::io::ErrorKind::StorageFull);
+            return Err(Error::Generic { store: "full", source: full.into() });
+        }
+        Ok(0)
+    }
+
+    async fn after(&self, _number: u64, _operation: Operation) -> Result<()> {
+        Ok(())
     }
 }

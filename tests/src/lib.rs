@@ -5,6 +5,8 @@
 
 pub mod binary;
 pub mod faults;
+pub mod hosts;
+pub mod intercept;
 pub mod python;
 pub mod readings;
 pub mod tables;
