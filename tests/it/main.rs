@@ -11,6 +11,7 @@ mod kills;
 mod readers;
 mod restarts;
 mod rivals;
+mod stores;
 mod zombies;
 
 /// Where the binary is that cargo built for these tests. Call first.
