@@ -5,6 +5,7 @@
 mod architecture;
 mod checking;
 mod crashes;
+mod damage;
 mod examples;
 mod hostile;
 mod kills;

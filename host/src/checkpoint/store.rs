@@ -259,7 +259,7 @@ impl Checkpoint {
             Error::corrupt(format!("`{name}` does not belong into the checkpoint {location}: move it elsewhere"))
         };
         let number = name.rsplit('/').next().and_then(|file| file.strip_suffix(".json")).ok_or_else(foreign)?;
-        if number.len() != 20 {
+        if number.len() != 20 || !number.bytes().all(|byte| byte.is_ascii_digit()) {
             return Err(foreign());
         }
         number.parse().ok().and_then(Epoch::new).ok_or_else(foreign)
