@@ -6,6 +6,7 @@ mod architecture;
 mod checking;
 mod crashes;
 mod damage;
+mod disks;
 mod examples;
 mod hostile;
 mod kills;

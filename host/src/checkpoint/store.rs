@@ -37,11 +37,14 @@ impl Checkpoint {
             None => {
                 // Whoever comes second takes the identity of whoever came first,
                 // and so does a put that happened without an answer.
-                match storage.put_if_absent(PIPELINE, encode(&ours)?.into()).await {
-                    Ok(PutIfAbsent::Created | PutIfAbsent::Exists) => {}
-                    Err(error) => tracing::warn!("{error}"),
-                }
-                let missing = || Error::unavailable(format!("cannot begin the checkpoint in {}", storage.location()));
+                let put = storage.put_if_absent(PIPELINE, encode(&ours)?.into()).await;
+                let missing = || {
+                    let error = Error::unavailable(format!("cannot begin the checkpoint in {}", storage.location()));
+                    match put {
+                        Ok(PutIfAbsent::Created | PutIfAbsent::Exists) => error,
+                        Err(cause) => error.because(cause),
+                    }
+                };
                 Self::peek(&storage).await?.ok_or_else(missing)?
             }
         };
