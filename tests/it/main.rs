@@ -4,6 +4,7 @@
 
 mod architecture;
 mod checking;
+mod clocks;
 mod crashes;
 mod damage;
 mod disks;
