@@ -14,6 +14,7 @@ mod kills;
 mod readers;
 mod restarts;
 mod rivals;
+mod soak;
 mod stores;
 mod zombies;
 
@@ -21,3 +22,7 @@ mod zombies;
 fn binary() {
     weir_tests::binary::is_at(env!("CARGO_BIN_EXE_weir"));
 }
+
+/// Counts what the tests hold, for the soak.
+#[global_allocator]
+static COUNTING: weir_tests::memory::Counting = weir_tests::memory::Counting;

@@ -7,6 +7,7 @@ pub mod binary;
 pub mod faults;
 pub mod hosts;
 pub mod intercept;
+pub mod memory;
 pub mod parking;
 pub mod python;
 pub mod readings;
