@@ -5,6 +5,7 @@
 mod architecture;
 mod checking;
 mod clocks;
+mod contract;
 mod crashes;
 mod damage;
 mod disks;
