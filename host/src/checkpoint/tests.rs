@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use proptest::prelude::*;
+
 use super::codec::{decode, encode};
 use super::*;
 use crate::model::{AttemptId, Digest, Epoch, FileEntry, Lane, PluginIdentity, Segment, SourceRange, StagedFile};
@@ -61,5 +63,61 @@ fn flipped_bits_and_cuts_never_give_another_record() {
         }
         let error = decode::<EpochRecord>("cut", &sound[..at]).unwrap_err();
         assert_eq!(error.kind(), crate::ErrorKind::Corrupt, "cut at {at}");
+    }
+}
+
+/// The golden record with some of its bytes replaced.
+fn mutated(golden: &str, edits: &[(usize, usize, String)]) -> Vec<u8> {
+    let mut bytes = golden.as_bytes().to_vec();
+    for (at, length, text) in edits {
+        let at = at % (bytes.len() + 1);
+        let end = (at + length).min(bytes.len());
+        bytes.splice(at..end, text.bytes());
+    }
+    bytes
+}
+
+/// Some record or Corrupt, by name.
+#[track_caller]
+fn check_total(bytes: &[u8]) {
+    match decode::<EpochRecord>("an-object", bytes) {
+        Ok(record) => {
+            let again = decode::<EpochRecord>("an-object", &encode(&record).unwrap()).unwrap();
+            assert_eq!(again, record, "what was read can be written and read");
+        }
+        Err(error) => {
+            assert_eq!(error.kind(), crate::ErrorKind::Corrupt, "{error}");
+            assert!(error.to_string().contains("an-object"), "{error}");
+        }
+    }
+}
+
+fn edits() -> impl Strategy<Value = Vec<(usize, usize, String)>> {
+    let text = prop_oneof![
+        "[\\[\\]{}:,\"\\\\.a-f0-9\\n é-]{0,8}",
+        Just("18446744073709551615".to_owned()),
+        Just("null".to_owned())
+    ];
+    prop::collection::vec((any::<usize>(), 0_usize..24, text), 1..4)
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_a_record_or_corrupt(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        check_total(&bytes);
+    }
+
+    #[test]
+    fn any_header_before_a_sound_body_is_a_record_or_corrupt(edits in edits()) {
+        let (header, body) = GOLDEN.trim_end().split_once('\n').unwrap();
+        check_total(&[&mutated(header, &edits), b"\n".as_slice(), body.as_bytes()].concat());
+    }
+
+    #[test]
+    fn any_body_with_the_digest_that_its_header_names_is_a_record_or_corrupt(edits in edits()) {
+        let (_, body) = GOLDEN.trim_end().split_once('\n').unwrap();
+        let body = mutated(body, &edits);
+        let header = serde_json::json!({ "weir": "epoch", "version": 1, "sha256": Digest::of(&body) }).to_string();
+        check_total(&[header.as_bytes(), b"\n", &body].concat());
     }
 }

@@ -171,6 +171,8 @@ impl Hasher for FirstBits {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn entry(path: &str) -> FileEntry {
@@ -224,6 +226,31 @@ mod tests {
             let error = Ledger::default().restore(&damaged).unwrap_err();
             assert_eq!(error.kind(), crate::ErrorKind::Corrupt, "{error}");
             assert!(error.to_string().contains("ledger segment"), "{error}");
+        }
+    }
+
+    /// Some files or Corrupt.
+    #[track_caller]
+    fn check_total(bytes: &[u8]) {
+        if let Err(error) = Ledger::default().restore(bytes) {
+            assert_eq!(error.kind(), crate::ErrorKind::Corrupt, "{error}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_a_segment_or_corrupt(bytes in prop::collection::vec(any::<u8>(), 0..300), more in 0_usize..40) {
+            check_total(&bytes);
+            let mut damaged = segment(1, &["a", "e/b"]).to_vec();
+            damaged.splice(more.min(damaged.len()).., bytes);
+            check_total(&damaged);
+        }
+
+        #[test]
+        fn any_lines_are_files_or_corrupt(lines in "(\\{\"(epoch|path|size|modified_us)\":[0-9\"a{}-]{0,22},?\\}?\n?){0,9}") {
+            let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+            encoder.write_all(lines.as_bytes()).unwrap();
+            check_total(&encoder.finish().unwrap());
         }
     }
 

@@ -126,6 +126,22 @@ proptest! {
     }
 
     #[test]
+    fn any_bytes_are_framed_within_the_file(
+        input in prop::collection::vec(any::<u8>(), 0..2000),
+        blocks in prop::collection::vec(1usize..200, 1..5),
+        split in 1u64..300,
+        format in prop::sample::select(vec![FileFormat::Json, FileFormat::JsonLines, FileFormat::Text, FileFormat::Binary]),
+    ) {
+        let mut at = 0;
+        let framed = frames(format, split, &input, &blocks);
+        prop_assert_eq!(&framed, &frames(format, split, &input, &[1]));
+        for frame in framed {
+            prop_assert!(frame.start >= at && frame.end > frame.start && frame.end <= input.len() as u64, "{:?}", frame);
+            at = frame.end;
+        }
+    }
+
+    #[test]
     fn nothing_but_separators_lies_between_frames(input in jsonish(), split in 1u64..300) {
         let mut at = 0;
         for frame in frames(FileFormat::Json, split, &input, &[77]) {
