@@ -60,3 +60,25 @@ pub mod transform {
         export_macro_name: "export_transform_role",
     });
 }
+
+pub mod aggregator {
+    wit_bindgen::generate!({
+        inline: "package weir:sdk-aggregator; world aggregator-role { export weir:plugin/aggregator@0.1.0; }",
+        path: "../../wit/0.1.0",
+        with: { "weir:plugin/columns@0.1.0": crate::bindings::types::weir::plugin::columns },
+        generate_all,
+        pub_export_macro: true,
+        export_macro_name: "export_aggregator_role",
+    });
+}
+
+pub mod rule {
+    wit_bindgen::generate!({
+        inline: "package weir:sdk-rule; world rule-role { export weir:plugin/rule@0.1.0; }",
+        path: "../../wit/0.1.0",
+        with: { "weir:plugin/columns@0.1.0": crate::bindings::types::weir::plugin::columns },
+        generate_all,
+        pub_export_macro: true,
+        export_macro_name: "export_rule_role",
+    });
+}

@@ -1,8 +1,8 @@
 //! Write plugins for weir in Rust.
 //!
 //! A plugin is a type that implements [`Plugin`] and the trait of each of its
-//! roles ([`Parser`], [`Transform`]), and one call of [`export!`], which names
-//! the roles. A parser that looks at one message at a time implements
+//! roles ([`Parser`], [`Transform`], [`Aggregator`], [`Rule`]), and one call of
+//! [`export!`], which names the roles. A parser that looks at one message at a time implements
 //! [`MessageParser`] instead, which is shorter:
 //!
 //! ```
@@ -45,28 +45,36 @@
 //! A further role needs a module in `bindings`, a trait and its shell in
 //! `roles`, and an arm in [`export!`].
 
+mod alerts;
 #[doc(hidden)]
 pub mod bindings;
 pub mod build;
 mod columns;
 mod export;
+mod groups;
 pub mod host;
 mod messages;
 mod roles;
 mod rows;
 mod schema;
+mod state;
 
+pub use alerts::{AlertsBuilder, Message};
+pub use bindings::aggregator::exports::weir::plugin::aggregator::AggregatorInfo;
 pub use bindings::parser::exports::weir::plugin::parser::{Parsed, ParserInfo};
 pub use bindings::plugin::exports::weir::plugin::plugin::Manifest;
+pub use bindings::rule::exports::weir::plugin::rule::{Alerts, Memory, RuleInfo};
 pub use bindings::transform::exports::weir::plugin::transform::{TransformInfo, Transformed};
 pub use bindings::types::weir::plugin::columns::{
     Batch, Column, DataType, Error, Field, Problem, Rejection, Schema, Span, Values, VarBytes,
 };
 pub use bindings::types::weir::plugin::messages::Messages;
 pub use columns::{Booleans, Numbers, Texts};
-pub use roles::{Parser, Plugin, Transform};
-pub use rows::{Cell, MessageParser, PerMessage, Rejected, Rows};
+pub use groups::{Groups, SLOTS_MAX};
+pub use roles::{Aggregator, Parser, Plugin, Rule, Transform};
+pub use rows::{Cell, CellsBuilder, MessageParser, PerMessage, Rejected, Rows};
 pub use schema::SchemaBuilder;
+pub use state::{Decoder, Malformed, State, StatesBuilder};
 
 #[doc(hidden)]
 pub use roles::shell as __shell;

@@ -1,7 +1,10 @@
 //! The roles of a plugin as traits, and the shells that connect them to the
 //! contract: an instance is configured once and then called chunk by chunk.
 
-use crate::{Batch, Error, Manifest, Messages, Parsed, ParserInfo, Problem, Schema, TransformInfo, Transformed};
+use crate::{
+    AggregatorInfo, Alerts, Batch, Error, Manifest, Messages, Parsed, ParserInfo, Problem, RuleInfo, Schema,
+    TransformInfo, Transformed, VarBytes,
+};
 
 /// What every plugin says of itself.
 pub trait Plugin {
@@ -42,6 +45,89 @@ pub trait Transform: Sized {
     /// The call failed as a whole. The host retries it on a fresh instance,
     /// then searches for the row that is to blame.
     fn apply(&mut self, rows: Batch) -> Result<Transformed, Error>;
+}
+
+/// Folds rows into groups.
+///
+/// A group is a slot number of the host; a slot that was not used before, or
+/// was released, is empty. [`Groups`](crate::Groups) keeps a state for each.
+pub trait Aggregator: Sized {
+    /// Make an instance from a JSON object and the schema of the rows to come.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the configuration, at once.
+    fn configure(config: &str, input: Schema) -> Result<(Self, AggregatorInfo), Vec<Problem>>;
+
+    /// Fold row i into `groups[i]`, in the order of the rows: the hot path.
+    ///
+    /// # Errors
+    /// The call failed as a whole. The host retries it on a fresh instance,
+    /// then searches for the row that is to blame.
+    fn update(&mut self, groups: &[u32], rows: &Batch) -> Result<(), Error>;
+
+    /// Fold the state of `sources[i]` into `into[i]`, in order.
+    ///
+    /// # Errors
+    /// The call failed as a whole.
+    fn merge(&mut self, into: &[u32], sources: &[u32]) -> Result<(), Error>;
+
+    /// One row for each group, in order, in the announced schema.
+    ///
+    /// # Errors
+    /// The call failed as a whole.
+    fn evaluate(&self, groups: &[u32]) -> Result<Batch, Error>;
+
+    /// Forget the groups. Their slots are empty afterwards.
+    fn release(&mut self, groups: &[u32]);
+
+    /// The state of each group, in order.
+    ///
+    /// # Errors
+    /// The call failed as a whole.
+    fn snapshot(&self, groups: &[u32]) -> Result<VarBytes, Error>;
+
+    /// Put states in place that `snapshot` returned, in the version it had.
+    ///
+    /// # Errors
+    /// A state is not one, or not one of this configuration.
+    fn restore(&mut self, groups: &[u32], states: &VarBytes, state_version: u32) -> Result<(), Error>;
+}
+
+/// Judges rows and raises alerts. The functions of the state are for rules that
+/// announce [`Memory::Keyed`](crate::Memory) only.
+pub trait Rule: Sized {
+    /// Make an instance from a JSON object and the schema of the rows to come.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the configuration, at once.
+    fn configure(config: &str, input: Schema) -> Result<(Self, RuleInfo), Vec<Problem>>;
+
+    /// Judge the rows in order. `groups[i]` is the group of row i where the rule
+    /// is keyed; else `groups` is empty.
+    ///
+    /// # Errors
+    /// The call failed as a whole. The host retries it on a fresh instance,
+    /// then searches for the row that is to blame.
+    fn evaluate(&mut self, groups: &[u32], rows: &Batch) -> Result<Alerts, Error>;
+
+    /// Forget the groups. Their slots are empty afterwards.
+    fn release(&mut self, _groups: &[u32]) {}
+
+    /// The state of each group, in order.
+    ///
+    /// # Errors
+    /// The call failed as a whole, or the rule keeps no state.
+    fn snapshot(&self, _groups: &[u32]) -> Result<VarBytes, Error> {
+        Err(Error::new("this rule keeps no state"))
+    }
+
+    /// Put states in place that `snapshot` returned, in the version it had.
+    ///
+    /// # Errors
+    /// A state is not one, or the rule keeps none.
+    fn restore(&mut self, _groups: &[u32], _states: &VarBytes, _state_version: u32) -> Result<(), Error> {
+        Err(Error::new("this rule keeps no state"))
+    }
 }
 
 /// What [`export!`](crate::export) expands to; not for direct use.

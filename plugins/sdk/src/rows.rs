@@ -160,6 +160,34 @@ impl<P: MessageParser> Parser for PerMessage<P> {
     }
 }
 
+/// Appends cells to a column of a type that is known at run time only.
+#[derive(Debug)]
+pub struct CellsBuilder(Builder);
+
+impl CellsBuilder {
+    /// An empty column.
+    ///
+    /// # Errors
+    /// The type has children: there are no cells for lists and structs.
+    pub fn new(data_type: DataType) -> Result<Self, Error> {
+        Builder::new(data_type).map(Self)
+    }
+
+    /// Append a cell.
+    ///
+    /// # Panics
+    /// The cell does not fit the type.
+    pub fn push(&mut self, cell: Cell<'_>) {
+        assert!(self.0.push(cell), "a cell does not fit its column: {cell:?}");
+    }
+
+    /// The column.
+    #[must_use]
+    pub fn into_column(self) -> Column {
+        self.0.finish()
+    }
+}
+
 #[derive(Debug)]
 enum Builder {
     Boolean(BooleanBuilder),
@@ -180,7 +208,7 @@ impl Builder {
             DataType::Utf8 => Self::Utf8(BytesBuilder::default()),
             DataType::Binary => Self::Binary(BytesBuilder::default()),
             DataType::List | DataType::Struct => {
-                return Err(Error::new("a message parser has no columns of lists or structs; implement Parser"));
+                return Err(Error::new("there are no cells for lists and structs; build their columns"));
             }
         })
     }

@@ -33,6 +33,17 @@ impl Schema {
         })
     }
 
+    /// The schema of batches with these columns at the top level, in this order:
+    /// what a plugin sees that asked for them. Names that do not exist are left out.
+    #[must_use]
+    pub fn select<N: AsRef<str>>(&self, names: &[N]) -> Schema {
+        let mut fields = Vec::with_capacity(names.len());
+        for at in names.iter().filter_map(|name| self.position(name.as_ref())) {
+            fields.extend_from_slice(&self.fields[at..self.after(at)]);
+        }
+        Schema { fields }
+    }
+
     /// The position behind field `at` and everything below it.
     fn after(&self, at: usize) -> usize {
         let mut open = 1_usize;
@@ -170,5 +181,7 @@ mod tests {
         assert_eq!(schema.position("lat"), None, "not at the top level");
         let names: Vec<_> = schema.top_level().map(|field| field.name.as_str()).collect();
         assert_eq!(names, ["place", "name"]);
+        let selected = schema.select(&["name", "place"]);
+        assert_eq!((selected.fields.len(), selected.position("place")), (4, Some(1)));
     }
 }
