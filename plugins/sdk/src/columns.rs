@@ -73,7 +73,7 @@ impl Column {
     }
 
     fn mismatch(&self, expected: &str) -> Error {
-        Error::new(format!("a column of {:?} was read as {expected}", self.data_type()))
+        Error::new(format!("a column of {} was read as {expected}", self.data_type().name()))
     }
 }
 

@@ -156,11 +156,17 @@ macro_rules! __export_role {
                     $crate::__shell::configure(&INSTANCE, || <$plugin as $crate::Aggregator>::configure(&config, input))
                 }
 
-                fn update(groups: ::std::vec::Vec<u32>, rows: $crate::Batch) -> ::std::result::Result<(), $crate::Error> {
+                fn update(
+                    groups: ::std::vec::Vec<u32>,
+                    rows: $crate::Batch,
+                ) -> ::std::result::Result<(), $crate::Error> {
                     $crate::__shell::call(&INSTANCE, |plugin| $crate::Aggregator::update(plugin, &groups, &rows))
                 }
 
-                fn merge(into: ::std::vec::Vec<u32>, sources: ::std::vec::Vec<u32>) -> ::std::result::Result<(), $crate::Error> {
+                fn merge(
+                    into: ::std::vec::Vec<u32>,
+                    sources: ::std::vec::Vec<u32>,
+                ) -> ::std::result::Result<(), $crate::Error> {
                     $crate::__shell::call(&INSTANCE, |plugin| $crate::Aggregator::merge(plugin, &into, &sources))
                 }
 
@@ -180,8 +186,14 @@ macro_rules! __export_role {
                     $crate::__shell::call(&INSTANCE, |plugin| $crate::Aggregator::snapshot(plugin, &groups))
                 }
 
-                fn restore(groups: ::std::vec::Vec<u32>, states: $crate::VarBytes, state_version: u32) -> ::std::result::Result<(), $crate::Error> {
-                    $crate::__shell::call(&INSTANCE, |plugin| $crate::Aggregator::restore(plugin, &groups, &states, state_version))
+                fn restore(
+                    groups: ::std::vec::Vec<u32>,
+                    states: $crate::VarBytes,
+                    state_version: u32,
+                ) -> ::std::result::Result<(), $crate::Error> {
+                    $crate::__shell::call(&INSTANCE, |plugin| {
+                        $crate::Aggregator::restore(plugin, &groups, &states, state_version)
+                    })
                 }
             }
 
@@ -218,7 +230,10 @@ macro_rules! __export_role {
                     $crate::__shell::configure(&INSTANCE, || <$plugin as $crate::Rule>::configure(&config, input))
                 }
 
-                fn evaluate(groups: ::std::vec::Vec<u32>, rows: $crate::Batch) -> ::std::result::Result<$crate::Alerts, $crate::Error> {
+                fn evaluate(
+                    groups: ::std::vec::Vec<u32>,
+                    rows: $crate::Batch,
+                ) -> ::std::result::Result<$crate::Alerts, $crate::Error> {
                     $crate::__shell::call(&INSTANCE, |plugin| $crate::Rule::evaluate(plugin, &groups, &rows))
                 }
 
@@ -234,8 +249,14 @@ macro_rules! __export_role {
                     $crate::__shell::call(&INSTANCE, |plugin| $crate::Rule::snapshot(plugin, &groups))
                 }
 
-                fn restore(groups: ::std::vec::Vec<u32>, states: $crate::VarBytes, state_version: u32) -> ::std::result::Result<(), $crate::Error> {
-                    $crate::__shell::call(&INSTANCE, |plugin| $crate::Rule::restore(plugin, &groups, &states, state_version))
+                fn restore(
+                    groups: ::std::vec::Vec<u32>,
+                    states: $crate::VarBytes,
+                    state_version: u32,
+                ) -> ::std::result::Result<(), $crate::Error> {
+                    $crate::__shell::call(&INSTANCE, |plugin| {
+                        $crate::Rule::restore(plugin, &groups, &states, state_version)
+                    })
                 }
             }
 

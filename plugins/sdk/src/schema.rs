@@ -141,6 +141,23 @@ impl SchemaBuilder {
     }
 }
 
+impl DataType {
+    /// The name in the contract, for messages.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Boolean => "boolean",
+            Self::Int64 => "int64",
+            Self::Float64 => "float64",
+            Self::Utf8 => "utf8",
+            Self::Binary => "binary",
+            Self::Timestamp => "timestamp",
+            Self::List => "list",
+            Self::Struct => "struct",
+        }
+    }
+}
+
 impl Manifest {
     /// What a plugin says of itself; `config_schema` is a JSON Schema.
     #[must_use]
