@@ -26,6 +26,8 @@ const OFFERED: &[&str] = &["weir:plugin/host@0.1.0", "weir:plugin/columns@0.1.0"
 const BUILTIN: &[(&str, &[u8])] = &[
     ("identity", include_bytes!("../../../plugins/bundled/identity.wasm")),
     ("json", include_bytes!("../../../plugins/bundled/json.wasm")),
+    ("statistics", include_bytes!("../../../plugins/bundled/statistics.wasm")),
+    ("thresholds", include_bytes!("../../../plugins/bundled/thresholds.wasm")),
 ];
 
 /// The names of the components that come with weir.

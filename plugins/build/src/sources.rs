@@ -7,14 +7,15 @@ use sha2::{Digest, Sha256};
 
 use crate::Result;
 
-/// The digest of a plugin's sources: its crate, the SDK, the contract, the
-/// workspace with its lock file, and `flags`.
+/// The digest of a plugin's sources: its crate, the crates of the workspace that
+/// it depends on, the SDK, the contract, the workspace with its lock file, and
+/// `flags`.
 pub(crate) fn digest(repository: &Path, guest: &str, flags: &str) -> Result<String> {
     let plugins = repository.join("plugins");
     let mut files = vec![plugins.join("Cargo.toml"), plugins.join("Cargo.lock")];
-    for folder in ["sdk", guest] {
-        files.push(plugins.join(folder).join("Cargo.toml"));
-        walk(&plugins.join(folder).join("src"), &mut files)?;
+    for folder in crates(&plugins, guest)? {
+        files.push(plugins.join(&folder).join("Cargo.toml"));
+        walk(&plugins.join(&folder).join("src"), &mut files)?;
     }
     walk(&repository.join("wit"), &mut files)?;
     // Names are compared as text with forward slashes, so that every system sorts them alike.
@@ -31,6 +32,25 @@ pub(crate) fn digest(repository: &Path, guest: &str, flags: &str) -> Result<Stri
         all.update(format!("\n{name} {}", sha256(&bytes)));
     }
     Ok(hexadecimal(&all.finalize()))
+}
+
+/// The folders of a plugin's crate and of all crates in the workspace below it.
+fn crates(plugins: &Path, guest: &str) -> Result<Vec<String>> {
+    let mut folders = vec!["sdk".to_owned(), guest.to_owned()];
+    let mut read = 1;
+    while read < folders.len() {
+        let manifest = plugins.join(&folders[read]).join("Cargo.toml");
+        let text = std::fs::read_to_string(&manifest)
+            .map_err(|error| format!("cannot read {}: {error}", manifest.display()))?;
+        for name in text.lines().filter_map(|line| line.strip_prefix("weir-")?.strip_suffix(".workspace = true")) {
+            // The crate of the SDK is named for its users.
+            if name != "plugin" && !folders.iter().any(|known| known == name) {
+                folders.push(name.to_owned());
+            }
+        }
+        read += 1;
+    }
+    Ok(folders)
 }
 
 pub(crate) fn sha256(bytes: &[u8]) -> String {
