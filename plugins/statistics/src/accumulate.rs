@@ -6,10 +6,13 @@
 
 use weir_plugin::{Batch, Cell, CellsBuilder, Column, DataType, Decoder, Error, Groups, Malformed, State, Values};
 
+use crate::distinct::Distinct;
 use crate::ends::{First, Last};
 use crate::function::Function;
 use crate::numbers::{Extremes, FloatSum, IntSum, NonNulls, Rows};
+use crate::quantiles::Quantiles;
 use crate::text::{FirstText, LastText, TextExtremes};
+use crate::variance::Variance;
 
 /// What is accumulated. The order decides the order within a state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -24,6 +27,9 @@ pub(crate) enum Kind {
     TextExtremes,
     FirstText,
     LastText,
+    Variance,
+    Distinct,
+    Quantiles,
 }
 
 impl Kind {
@@ -33,7 +39,11 @@ impl Kind {
         let text = data_type == DataType::Utf8;
         let sum = if data_type == DataType::Int64 { Self::IntSum } else { Self::FloatSum };
         match function {
+            // What counts anyway answers for free.
             Function::Count if beside.iter().any(|other| matches!(other, Function::Sum | Function::Avg)) => sum,
+            Function::Count if beside.iter().any(|other| matches!(other, Function::Stddev | Function::StddevPop)) => {
+                Self::Variance
+            }
             Function::Count => Self::NonNulls,
             Function::Sum | Function::Avg => sum,
             Function::Min | Function::Max | Function::Range if text => Self::TextExtremes,
@@ -42,6 +52,9 @@ impl Kind {
             Function::First => Self::First,
             Function::Last if text => Self::LastText,
             Function::Last => Self::Last,
+            Function::Stddev | Function::StddevPop => Self::Variance,
+            Function::ApproxDistinct => Self::Distinct,
+            Function::Quantile(_) => Self::Quantiles,
         }
     }
 
@@ -63,6 +76,9 @@ impl Kind {
             Self::TextExtremes => "text-extremes",
             Self::FirstText => "first-text",
             Self::LastText => "last-text",
+            Self::Variance => "variance",
+            Self::Distinct => "distinct-12",
+            Self::Quantiles => "quantiles-1-percent",
         }
     }
 }
@@ -98,6 +114,9 @@ impl Accumulator {
             Kind::TextExtremes => new::<TextExtremes>(column, time),
             Kind::FirstText => new::<FirstText>(column, time),
             Kind::LastText => new::<LastText>(column, time),
+            Kind::Variance => new::<Variance>(column, time),
+            Kind::Distinct => new::<Distinct>(column, time),
+            Kind::Quantiles => new::<Quantiles>(column, time),
         }
     }
 }

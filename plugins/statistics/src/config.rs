@@ -15,7 +15,7 @@ use crate::function::{ALLOWED, Function};
 pub(crate) const SCHEMA: &str = r#"{
   "$schema": "https://json-schema.org/draft/2020-12/schema",
   "type": "object",
-  "description": "The functions of each column; `*` stands for whole rows and takes count alone. A function is count, sum, avg, min, max, range, first or last; `function as name` names the output column, which is `count` or `{function}_{column}` otherwise.",
+  "description": "The functions of each column; `*` stands for whole rows and takes count alone. A function is count, sum, avg, min, max, range, first, last, stddev, stddev_pop, approx_distinct, a percentile like p50 or p99.9, or quantile(0.25); `function as name` names the output column, which is `count` or `{function}_{column}` otherwise.",
   "examples": [{ "*": ["count as message_count"], "temperature": ["avg", "min", "max", "range as temperature_range"] }],
   "minProperties": 1,
   "additionalProperties": { "type": "array", "minItems": 1, "items": { "type": "string", "minLength": 1 } }
@@ -92,7 +92,7 @@ impl Config {
         let mut schema = Schema::builder();
         for output in &self.outputs {
             schema = schema.field(output.name.as_str(), output.data_type);
-            if output.function == Function::Count {
+            if matches!(output.function, Function::Count | Function::ApproxDistinct) {
                 schema = schema.required();
             }
         }

@@ -17,6 +17,15 @@ pub(crate) enum Function {
     First,
     /// The value with the greatest event time.
     Last,
+    /// The standard deviation of a sample.
+    Stddev,
+    /// The standard deviation of a whole population.
+    StddevPop,
+    /// About how many different values there are.
+    ApproxDistinct,
+    /// About the value at this fraction of the way from the smallest to the
+    /// greatest, 0 to 1.
+    Quantile(f64),
 }
 
 const NAMES: &[(&str, Function)] = &[
@@ -28,22 +37,42 @@ const NAMES: &[(&str, Function)] = &[
     ("range", Function::Range),
     ("first", Function::First),
     ("last", Function::Last),
+    ("stddev", Function::Stddev),
+    ("stddev_pop", Function::StddevPop),
+    ("approx_distinct", Function::ApproxDistinct),
 ];
 
 /// What a configuration may say.
-pub(crate) const ALLOWED: &str = "count, sum, avg, min, max, range, first, last";
+pub(crate) const ALLOWED: &str = "count, sum, avg, min, max, range, first, last, stddev, stddev_pop, \
+                               approx_distinct, a percentile like p50 or p99.9, and quantile(0.25)";
 
 impl Function {
     /// The function that a text names.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        let found = NAMES.iter().find(|(name, _)| *name == text);
-        found
-            .map(|(_, function)| *function)
-            .ok_or_else(|| format!("there is no function '{text}'; there are {ALLOWED}"))
+        if let Some((_, function)) = NAMES.iter().find(|(name, _)| *name == text) {
+            return Ok(*function);
+        }
+        let quantile = if let Some(percent) = text.strip_prefix('p').filter(|rest| rest.starts_with(is_digit)) {
+            number(percent).map(|percent| percent / 100.0)
+        } else if let Some(fraction) = text.strip_prefix("quantile(").and_then(|rest| rest.strip_suffix(')')) {
+            number(fraction.trim())
+        } else {
+            return Err(format!("there is no function '{text}'; there are {ALLOWED}"));
+        };
+        match quantile {
+            Some(quantile) if (0.0..=1.0).contains(&quantile) => Ok(Self::Quantile(quantile)),
+            _ => Err(format!("'{text}' is no quantile; there are p0 to p100 and quantile(0) to quantile(1)")),
+        }
     }
 
-    /// The name, as it starts the name of an output column.
+    /// The name, as it starts the name of an output column: a quantile is a
+    /// percentile there, with `_` for the decimal point, which tables refuse.
     pub(crate) fn name(self) -> String {
+        if let Self::Quantile(quantile) = self {
+            // Percents of few digits come back as they were written.
+            let percent = (quantile * 1e12).round() / 1e10;
+            return format!("p{percent}").replace('.', "_");
+        }
         let found = NAMES.iter().find(|(_, function)| *function == self);
         found.map_or_else(String::new, |(name, _)| (*name).to_owned())
     }
@@ -55,7 +84,9 @@ impl Function {
         match (self, input) {
             (Self::Count, _) => Some(Int64),
             (Self::Sum, Int64 | Float64) => Some(input),
-            (Self::Avg, Int64 | Float64) => Some(Float64),
+            (Self::Avg | Self::Stddev | Self::StddevPop | Self::Quantile(_), Int64 | Float64) => Some(Float64),
+            (Self::ApproxDistinct, DataType::List | DataType::Struct) => None,
+            (Self::ApproxDistinct, _) => Some(Int64),
             (Self::Min | Self::Max | Self::First | Self::Last, Int64 | Float64 | Timestamp | Boolean | Utf8) => {
                 Some(input)
             }
@@ -69,9 +100,20 @@ impl Function {
     pub(crate) fn takes(self) -> &'static str {
         match self {
             Self::Count => "every type",
-            Self::Sum | Self::Avg => "int64 and float64",
+            Self::ApproxDistinct => "every type but lists and structs",
+            Self::Sum | Self::Avg | Self::Stddev | Self::StddevPop | Self::Quantile(_) => "int64 and float64",
             Self::Range => "int64, float64 and timestamp",
             Self::Min | Self::Max | Self::First | Self::Last => "int64, float64, timestamp, boolean and utf8",
         }
     }
+}
+
+/// A number in digits, without sign and exponent.
+fn number(text: &str) -> Option<f64> {
+    let plain = text.starts_with(is_digit) && text.chars().all(|letter| is_digit(letter) || letter == '.');
+    text.parse().ok().filter(|_| plain)
+}
+
+fn is_digit(letter: char) -> bool {
+    letter.is_ascii_digit()
 }

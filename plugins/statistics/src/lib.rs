@@ -2,7 +2,8 @@
 //!
 //! `config` turns a configuration into output columns and the accumulators that
 //! they need; `accumulate` feeds an accumulator in one pass over its column;
-//! `numbers`, `ends` and `text` are the accumulators. A state is the identity of
+//! `numbers`, `variance`, `ends`, `text`, `distinct` and `quantiles` are the
+//! accumulators. A state is the identity of
 //! the set of accumulators, followed by each of them in a fixed order: it can be
 //! restored under every configuration that needs the same set.
 //!
@@ -11,10 +12,13 @@
 
 mod accumulate;
 mod config;
+mod distinct;
 mod ends;
 mod function;
 mod numbers;
+mod quantiles;
 mod text;
+mod variance;
 
 #[cfg(test)]
 mod tests;
@@ -43,7 +47,7 @@ impl Plugin for Statistics {
         Manifest::new(
             "statistics",
             env!("CARGO_PKG_VERSION"),
-            "Counts, sums, averages, extremes, first and last values of columns.",
+            "Counts, sums, averages, deviations, extremes, first and last values, quantiles of columns.",
             config::SCHEMA,
         )
     }

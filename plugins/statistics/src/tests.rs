@@ -223,6 +223,50 @@ fn a_text_too_long_to_keep_fails_the_call() {
     assert!(statistics.update(&[0], &rows(&long)).expect_err("too long").message.contains("65537"));
 }
 
+#[test]
+fn deviations_are_those_of_a_sample_and_of_a_population() {
+    let config = json!({ "temperature": ["stddev", "stddev_pop", "count"], "steps": ["stddev"] });
+    let values = floats(&[Some(2.0), Some(4.0), None, Some(4.0), Some(6.0)]);
+    let steps = ints(&[Some(1), None, None, None, None]).into_int64();
+    let expected = [
+        "stddev_steps null",
+        "stddev_temperature 1.632993161855452",
+        "stddev_pop_temperature 1.4142135623730951",
+        "count_temperature 4",
+    ];
+    check(&config, vec![steps, values], 5, &expected);
+    let one = json!({ "temperature": ["stddev", "stddev_pop"] });
+    check(&one, vec![floats(&[Some(5.0)])], 1, &["stddev_temperature null", "stddev_pop_temperature 0.0"]);
+    check(&one, vec![floats(&[None])], 1, &["stddev_temperature null", "stddev_pop_temperature null"]);
+}
+
+#[test]
+fn sketches_answer_approximately() {
+    let config = json!({
+        "steps": ["p50", "p99.9", "quantile(0.25)", "approx_distinct"],
+        "device": ["approx_distinct"],
+        "temperature": ["approx_distinct", "p0 as least"],
+    });
+    let steps: Vec<_> = (1..=1000).map(Some).collect();
+    let devices: Vec<_> = (0..1000).map(|row| Some(["a", "b", "c"][row % 3])).collect();
+    let temperatures: Vec<_> =
+        (0..1000).map(|row| [None, Some(f64::NAN), Some(-f64::NAN), Some(7.0)][row % 4]).collect();
+    let (mut statistics, info) = configured(&config);
+    let columns = vec![texts(&devices), ints(&steps).into_int64(), floats(&temperatures)];
+    statistics.update(&vec![0; 1000], &batch(columns, 1000)).expect("rows");
+    let names: Vec<_> = info.output.fields.iter().map(|field| (field.name.as_str(), field.nullable)).collect();
+    let expected = [("p50_steps", true), ("p99_9_steps", true), ("p25_steps", true), ("approx_distinct_steps", false)];
+    assert_eq!(names[1..5], expected);
+    let found = statistics.evaluate(&[0]).expect("a row");
+    let float = |column: usize| found.columns[column].float64().expect("numbers").get(0).expect("a value");
+    for (column, exact) in [(1, 500.0), (2, 999.0), (3, 250.0), (6, 7.0)] {
+        assert!((float(column) / exact - 1.0).abs() < 0.0101, "{} for {exact}", float(column));
+    }
+    let distinct = |column: usize| found.columns[column].int64().expect("counts").get(0).expect("a value");
+    assert!((distinct(4) - 1000).abs() < 60, "{}", distinct(4));
+    assert_eq!((distinct(0), distinct(5)), (3, 2));
+}
+
 /// The problems of a configuration, with the start of each message.
 #[track_caller]
 fn refused(config: &str, expected: &[(&str, &str)]) {
@@ -266,7 +310,27 @@ fn faults_are_reported_all_at_once_with_their_place() {
             ("seen.1", "also the name of *.1"),
         ],
     );
+    refused(
+        r#"{"temperature": ["p", "p101", "p5e1", "quantile(1.5)", "quantile(-0)", "p99.9", "quantile(0.999)"], "seen": ["p50"]}"#,
+        &[
+            ("temperature.0", "no function 'p'"),
+            ("temperature.1", "no quantile"),
+            ("temperature.2", "no quantile"),
+            ("temperature.3", "no quantile"),
+            ("temperature.4", "no quantile"),
+            ("seen.0", "p50 takes int64 and float64"),
+            ("temperature.6", "also the name of temperature.5"),
+        ],
+    );
     refused(r#"{"on": ["count"], "on": ["min"]}"#, &[("on", "stands there twice")]);
+}
+
+#[test]
+fn outputs_stand_in_the_order_of_the_text_behind_those_of_rows() {
+    let config = r#"{"temperature": ["max", "avg as mean"], "device": ["count"], "*": ["count as rows", "count"]}"#;
+    let (_, info) = Statistics::configure(config, schema()).expect("valid");
+    let names: Vec<_> = info.output.fields.iter().map(|field| field.name.as_str()).collect();
+    assert_eq!(names, ["rows", "count", "max_temperature", "mean", "count_device"]);
 }
 
 #[test]
@@ -278,8 +342,8 @@ fn the_schema_is_json() {
 fn everything() -> Value {
     json!({
         "*": ["count"],
-        "device": ["first", "last", "min", "max"],
-        "temperature": ["sum", "count", "min", "max", "first", "last"],
+        "device": ["first", "last", "min", "max", "approx_distinct"],
+        "temperature": ["sum", "count", "min", "max", "first", "last", "p50", "approx_distinct"],
         "steps": ["sum", "count", "range", "first", "last"],
         "on": ["count", "min"],
     })
@@ -360,6 +424,23 @@ proptest! {
         one.release(&[0, 1, 2, 3]);
         let (empty, _) = configured(&everything());
         prop_assert_eq!(all_results(&one, &info), all_results(&empty, &info));
+    }
+
+    #[test]
+    fn merged_deviations_are_those_of_all(values in proptest::collection::vec(-1e6..1e6, 2..50), cut in 0_usize..50) {
+        let cut = cut.min(values.len());
+        let config = json!({ "temperature": ["stddev"] });
+        let (mut parts, _) = configured(&config);
+        for (group, part) in [(0, &values[..cut]), (1, &values[cut..])] {
+            let part: Vec<_> = part.iter().copied().map(Some).collect();
+            parts.update(&vec![group; part.len()], &batch(vec![floats(&part)], part.len())).expect("rows");
+        }
+        parts.merge(&[0], &[1]).expect("two groups");
+        let found = parts.evaluate(&[0]).expect("a row").columns[0].float64().expect("numbers").get(0).expect("a value");
+        let mean = values.iter().sum::<f64>() / values.len() as f64;
+        let squares: f64 = values.iter().map(|value| (value - mean) * (value - mean)).sum();
+        let exact = (squares / (values.len() - 1) as f64).sqrt();
+        prop_assert!((found - exact).abs() <= exact.max(1.0) * 1e-9, "{found} for {exact}");
     }
 
     #[test]
