@@ -1,6 +1,6 @@
 //! How many rows a second `update` folds natively.
 //!
-//! `cargo run --release --example throughput`: seeded readings in chunks of
+//! `cargo run --release --example update_throughput`: seeded readings in chunks of
 //! 4 MB over 1000 groups, the statistics of the stateful job; the best round,
 //! because machines are shared.
 #![expect(clippy::print_stdout, reason = "a program for the terminal")]

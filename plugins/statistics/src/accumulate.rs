@@ -14,7 +14,7 @@ use crate::quantiles::Quantiles;
 use crate::text::{FirstText, LastText, TextExtremes};
 use crate::variance::Variance;
 
-/// What is accumulated. The order decides the order within a state.
+/// What is accumulated. The order decides that within a state, so only append.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {
     Rows,

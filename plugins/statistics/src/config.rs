@@ -25,7 +25,7 @@ pub(crate) const SCHEMA: &str = r#"{
 const ROWS: &str = "*";
 
 /// The column with the event time, which the host appends to the input.
-const EVENT_TIME: &str = "event.time";
+pub(crate) const EVENT_TIME: &str = "event.time";
 
 /// A row of a table has no more.
 const OUTPUTS_MAX: usize = 4096;
@@ -136,11 +136,6 @@ impl Config {
         });
         Self { outputs: outputs.collect(), accumulators, columns }
     }
-
-    /// Where the event time stands among [`columns`](Self::columns).
-    pub(crate) fn event_time() -> &'static str {
-        EVENT_TIME
-    }
 }
 
 /// The functions of one column.
@@ -165,7 +160,13 @@ fn wishes_of(column: &str, functions: &Value, input: &Schema, wishes: &mut Vec<W
     for (index, text) in functions.iter().enumerate() {
         let path = format!("{column}.{index}");
         let wish = match text {
-            Value::String(text) => wish(path.clone(), column, text, data_type),
+            Value::String(text) => wish(path.clone(), column, text, data_type).and_then(|wish| {
+                let timed = matches!(wish.function, Function::First | Function::Last);
+                if timed && input.position(EVENT_TIME).is_none() {
+                    return Err(format!("{} needs the event time, and the rows have none", wish.function.name()));
+                }
+                Ok(wish)
+            }),
             other => Err(format!("{other} is not a text like \"avg\" or \"avg as average\"")),
         };
         match wish {

@@ -59,7 +59,7 @@ impl Aggregator for Statistics {
         let rows = input.select(&config.columns);
         // Whole rows have no position, and nobody looks at it.
         let position = |column: &str| rows.position(column).unwrap_or(usize::MAX);
-        let time = position(Config::event_time());
+        let time = position(config::EVENT_TIME);
         let states = config.accumulators.iter().map(|wanted| wanted.states(position(&wanted.column), time));
         let identities: Vec<String> = config.accumulators.iter().map(|wanted| wanted.identity()).collect();
         let statistics = Self {

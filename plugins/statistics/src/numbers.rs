@@ -126,8 +126,9 @@ impl FloatSum {
     }
 
     fn total(&self) -> f64 {
-        // What infinities and NaN lose is no number.
-        if self.sum.is_finite() { self.sum + self.lost } else { self.sum }
+        // What infinities lose is no number.
+        let total = self.sum + self.lost;
+        if total.is_nan() { self.sum } else { total }
     }
 }
 

@@ -326,6 +326,13 @@ fn faults_are_reported_all_at_once_with_their_place() {
 }
 
 #[test]
+fn first_and_last_need_an_event_time() {
+    let input = Schema::builder().float64("temperature").build();
+    let problems = Statistics::configure(r#"{"temperature": ["max", "last"]}"#, input).err().expect("no event time");
+    assert_eq!((problems.len(), problems[0].path.as_str()), (1, "temperature.1"));
+}
+
+#[test]
 fn outputs_stand_in_the_order_of_the_text_behind_those_of_rows() {
     let config = r#"{"temperature": ["max", "avg as mean"], "device": ["count"], "*": ["count as rows", "count"]}"#;
     let (_, info) = Statistics::configure(config, schema()).expect("valid");
