@@ -1,30 +1,37 @@
 //! A plugin that misbehaves as its configuration says, for the tests of the
 //! host: `{"mode": "trap", "when": "poison"}`.
 //!
-//! Without a mode, and for chunks in which `when` does not occur, it is a
-//! parser of one `text` for each message and a transform that returns its
-//! input, so that a test sees both sides of a fault. The modes are listed in
-//! `mode`.
+//! Without a mode, and for chunks in which `when` does not occur or no row has
+//! the `number` that is `poison`, it is a parser of one `text` for each message,
+//! a transform that returns its input, an aggregator with the sum of the integer
+//! column `number`, and a rule that raises an alert with the `number` of each
+//! row, or with the sum of its group so far where it is `keyed`; so a test sees
+//! both sides of a fault. The modes are listed in `mode`.
 
 mod mischief;
 mod mode;
+mod stateful;
 
 use mode::{Mode, Settings};
+use stateful::Sum;
 use weir_plugin::build::BytesBuilder;
 use weir_plugin::{
-    Batch, Error, Manifest, Messages, Parsed, ParserInfo, Plugin, Problem, Schema, TransformInfo, Transformed, Values,
+    Batch, Error, Groups, Manifest, Messages, Parsed, ParserInfo, Plugin, Problem, Schema, TransformInfo, Transformed,
+    Values,
 };
 
 struct Hostile {
     settings: Settings,
     calls: u32,
+    sums: Groups<Sum>,
+    hoard: Vec<Vec<u8>>,
 }
 
 impl Hostile {
     fn configure(config: &str) -> Result<Self, Vec<Problem>> {
         let settings = Settings::new(config)?;
         mischief::at_configure(&settings)?;
-        Ok(Self { settings, calls: 0 })
+        Ok(Self { settings, calls: 0, sums: Groups::default(), hoard: Vec::new() })
     }
 
     /// The mode for this call: the one configured, if `when` is in the input.
@@ -82,4 +89,4 @@ impl weir_plugin::Transform for Hostile {
     }
 }
 
-weir_plugin::export!(Hostile: parser, transform);
+weir_plugin::export!(Hostile: parser, transform, aggregator, rule);

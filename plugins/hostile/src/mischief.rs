@@ -99,7 +99,7 @@ fn spoil_text(rows: &mut Batch, spoil: impl FnOnce(&mut VarBytes)) {
     }
 }
 
-fn endless_loop() -> ! {
+pub(crate) fn endless_loop() -> ! {
     loop {
         black_box(());
     }

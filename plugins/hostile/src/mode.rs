@@ -75,6 +75,62 @@ modes! {
     ManyBytes = "many-bytes",
     /// `count` rejections.
     ManyRejections = "many-rejections",
+    /// Traps in `merge`; `when` and `poison` have no effect, as in all modes that
+    /// name another function than `update` and the `evaluate` of a rule.
+    TrapInMerge = "trap-in-merge",
+    /// Traps in the `evaluate` of an aggregator.
+    TrapInEvaluate = "trap-in-evaluate",
+    /// Traps in `release`.
+    TrapInRelease = "trap-in-release",
+    /// Traps in `snapshot`.
+    TrapInSnapshot = "trap-in-snapshot",
+    /// Traps in `restore`.
+    TrapInRestore = "trap-in-restore",
+    /// Never returns from the `evaluate` of an aggregator.
+    LoopInEvaluate = "loop-in-evaluate",
+    /// Never returns from `snapshot`.
+    LoopInSnapshot = "loop-in-snapshot",
+    /// Returns an error from `merge`.
+    ErrorInMerge = "error-in-merge",
+    /// Returns an error from the `evaluate` of an aggregator.
+    ErrorInEvaluate = "error-in-evaluate",
+    /// Returns an error from `snapshot`.
+    ErrorInSnapshot = "error-in-snapshot",
+    /// Returns an error from `restore`.
+    ErrorInRestore = "error-in-restore",
+    /// One row too few from the `evaluate` of an aggregator.
+    TooFewRows = "too-few-rows",
+    /// One row too many from the `evaluate` of an aggregator.
+    TooManyRows = "too-many-rows",
+    /// `count` bytes of memory for each row, kept for ever.
+    MemoryPerRow = "memory-per-row",
+    /// `count` bytes of memory for each group in a call of `update`, kept until
+    /// the group is released.
+    MemoryPerGroup = "memory-per-group",
+    /// One state too few.
+    TooFewStates = "too-few-states",
+    /// One state too many.
+    TooManyStates = "too-many-states",
+    /// Offsets of states that go back.
+    StatesDecreasingOffsets = "states-decreasing-offsets",
+    /// Offsets of states beyond their data.
+    StatesBeyondData = "states-beyond-data",
+    /// A first state of `count` bytes, which `restore` refuses.
+    LongState = "long-state",
+    /// An alert for a row beyond the input.
+    AlertOutOfRange = "alert-out-of-range",
+    /// Alerts whose rows go back.
+    DecreasingAlerts = "decreasing-alerts",
+    /// One severity too few.
+    UnevenAlerts = "uneven-alerts",
+    /// A message that is not UTF-8.
+    AlertInvalidUtf8 = "alert-invalid-utf8",
+    /// Offsets of messages beyond their data.
+    AlertBeyondData = "alert-beyond-data",
+    /// `count` alerts for the first row.
+    ManyAlerts = "many-alerts",
+    /// A message of `count` bytes.
+    LongMessage = "long-message",
     /// `count` log lines of 1 KiB.
     LogFlood = "log-flood",
     /// `count` counters, each with another name.
@@ -87,6 +143,10 @@ pub(crate) struct Settings {
     pub(crate) mode: Mode,
     /// Only misbehave where this occurs in the input; empty is always.
     pub(crate) when: String,
+    /// Only misbehave where a row has this `number`; none is always.
+    pub(crate) poison: Option<i64>,
+    /// Whether the rule remembers.
+    pub(crate) keyed: bool,
     /// How much of it, where a mode has an amount.
     pub(crate) count: u32,
 }
@@ -101,6 +161,8 @@ impl Settings {
         let count = config["count"].as_u64().and_then(|count| u32::try_from(count).ok());
         Ok(Self {
             mode: *mode,
+            poison: config["poison"].as_i64(),
+            keyed: config["keyed"].as_bool().unwrap_or_default(),
             when: config["when"].as_str().unwrap_or_default().to_owned(),
             count: count.unwrap_or(1_000_000),
         })
@@ -116,6 +178,8 @@ pub(crate) fn schema() -> String {
         "properties": {
             "mode": { "enum": modes, "default": "behave" },
             "when": { "type": "string" },
+            "poison": { "type": "integer" },
+            "keyed": { "type": "boolean", "default": false },
             "count": { "type": "integer", "minimum": 0, "maximum": u32::MAX, "default": 1_000_000 },
         },
     })
