@@ -30,9 +30,10 @@ struct Guest {
     component: &'static str,
 }
 
-const GUESTS: [Guest; 5] = [
+const GUESTS: [Guest; 6] = [
     Guest { name: "json", component: "plugins/bundled/json.wasm" },
     Guest { name: "identity", component: "plugins/bundled/identity.wasm" },
+    Guest { name: "consecutive", component: "plugins/bundled/consecutive.wasm" },
     Guest { name: "statistics", component: "plugins/bundled/statistics.wasm" },
     Guest { name: "thresholds", component: "plugins/bundled/thresholds.wasm" },
     Guest { name: "hostile", component: "tests/fixtures/plugins/hostile.wasm" },
