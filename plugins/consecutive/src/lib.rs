@@ -99,8 +99,10 @@ impl Rule for Consecutive {
             match *mark {
                 TRUE => {
                     run.count = run.count.saturating_add(1);
-                    let complete = run.count.is_multiple_of(*times);
-                    if complete && (!run.raised || *repeat) {
+                    // A restored count may be beyond `times`, which may have changed.
+                    let due =
+                        if run.raised { *repeat && run.count.is_multiple_of(*times) } else { run.count >= *times };
+                    if due {
                         run.raised = true;
                         alerts.push_with(row, &alarm.kind, &alarm.severity, |message| {
                             alarm.message.write(rows, row as usize, run.count, message);

@@ -106,6 +106,16 @@ proptest! {
 }
 
 #[test]
+fn a_count_beyond_a_lowered_times_raises_with_the_next_row() {
+    let mut patient = configured(json!({ "times": 10 }));
+    assert!(raised(&mut patient, &[Some(31.0); 5]).is_empty());
+    let states = patient.snapshot(&[4]).expect("small");
+    let mut rule = configured(json!({ "times": 4 }));
+    rule.restore(&[4], &states, 1).expect("well formed");
+    assert_eq!(raised(&mut rule, &[Some(31.0); 5]), [0]);
+}
+
+#[test]
 fn released_groups_start_over_and_malformed_states_are_refused() {
     let mut rule = configured(json!({ "times": 2 }));
     assert!(raised(&mut rule, &[Some(31.0)]).is_empty());
