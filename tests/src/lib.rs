@@ -9,6 +9,7 @@ pub mod hosts;
 pub mod intercept;
 pub mod memory;
 pub mod parking;
+pub mod http;
 pub mod python;
 pub mod readings;
 pub mod tables;
