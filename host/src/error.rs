@@ -50,7 +50,7 @@ pub struct Error {
 }
 
 /// A result with the error of weir.
-pub type Result<T> = std::result::Result<T, Error>;
+pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
     /// An error without a cause.

@@ -7,8 +7,8 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use super::OnFailure;
 use super::sandbox::Failure;
+use super::step::OnFailure;
 use crate::env::Stopwatch;
 use crate::{Error, Result};
 

@@ -7,7 +7,7 @@
 //! Invariants:
 //! - nothing that a plugin returns is used before it is validated;
 //! - after a trap, a missed deadline or an invalid result the instance is
-//!   dropped; state never survives a failure;
+//!   dropped, with the state in it, which is had again from what the host keeps;
 //! - a component can import the contract and nothing else;
 //! - for every input there is a row, a rejection, or silence that the plugin
 //!   chose: a failure is never silent.
@@ -19,8 +19,11 @@
 //! | `sandbox` | one instance with its limits; calls and how they fail |
 //! | `columns/` | Arrow ⇄ contract columns |
 //! | `isolate` | retry, then bisection to the offending inputs |
-//! | `parser`, `transform` | the roles |
+//! | `step` | how a plugin stands in a step, whatever its role |
+//! | `state` | state within a component, and how it is had again |
+//! | `parser`, `transform`, `aggregator`, `rule` | the roles |
 
+mod aggregator;
 mod bindings;
 mod cache;
 mod columns;
@@ -28,28 +31,25 @@ mod engine;
 mod isolate;
 mod library;
 mod parser;
+mod rule;
 mod sandbox;
+mod state;
+mod step;
 mod transform;
 
+pub use aggregator::{Aggregator, Evaluated};
 pub use engine::Engine;
 pub use library::{ComponentSource, ConfigProblem, Library, Plugin, Role, builtin_names};
-pub use parser::{ConfigureError, Messages, Parser, StepSettings};
+pub use parser::{Messages, Parser};
+pub use rule::{Alerts, Judged, Memory, Rule};
 pub use sandbox::{CallStats, Failure, Limits};
+pub use step::{ConfigureError, FailedInput, OnFailure, StepSettings};
 pub use transform::Transform;
 
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-
-/// How to go on when a plugin fails for an input.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OnFailure {
-    /// Isolate the offending inputs and reject them.
-    Isolate,
-    /// Fail the call, after one retry.
-    Fail,
-}
 
 /// A piece of input that did not become a row.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -106,40 +106,9 @@ impl Produced {
 
 use bindings::weir::plugin::columns as wit;
 
-/// Problems of a configuration that are told; nobody reads more.
-const MAX_PROBLEMS: usize = 100;
 /// Rejections that one call may return. The dead letters of a chunk are in memory
 /// together, and a plugin that rejects more is tried with smaller pieces.
 const MAX_REJECTIONS: usize = 65_536;
-
-fn config_problems(problems: Vec<wit::Problem>) -> Vec<ConfigProblem> {
-    let short = |text: &str| sandbox::shorten(text).to_owned();
-    let problems = problems.iter().take(MAX_PROBLEMS);
-    problems.map(|problem| ConfigProblem { path: short(&problem.path), message: short(&problem.message) }).collect()
-}
-
-/// What a plugin refuses without a reason is refused all the same.
-fn refused(problems: Vec<wit::Problem>) -> ConfigureError {
-    let mut problems = config_problems(problems);
-    if problems.is_empty() {
-        let message = "the plugin refuses its configuration and does not say why".to_owned();
-        problems.push(ConfigProblem { path: String::new(), message });
-    }
-    ConfigureError::Refused(problems)
-}
-
-fn refuse_problems(problems: Vec<ConfigProblem>) -> Result<(), ConfigureError> {
-    if problems.is_empty() { Ok(()) } else { Err(ConfigureError::Refused(problems)) }
-}
-
-/// A column or field is asked for once.
-fn refuse_twice(names: &[String]) -> Result<(), String> {
-    let mut seen = std::collections::HashSet::new();
-    match names.iter().find(|name| !seen.insert(name.as_str())) {
-        Some(twice) => Err(format!("it asks for `{}` twice", sandbox::shorten(twice))),
-        None => Ok(()),
-    }
-}
 
 fn check_origins(origins: &[u32], rows: usize, inputs: usize) -> Result<(), String> {
     if origins.len() != rows {

@@ -11,8 +11,9 @@ use super::bindings::exports::weir::plugin::parser as wit;
 use super::bindings::weir::plugin::columns::{Problem, SchemaParam, VarBytesParam};
 use super::columns::{FlatSchema, Lowered, from_contract, lift};
 use super::isolate::isolate;
-use super::sandbox::{CallStats, Failure, Limits, Sandbox, Seat, shorten};
-use super::{Allowance, ConfigProblem, OnFailure, Plugin, Produced, Rejection, Role};
+use super::sandbox::{CallStats, Failure, Limits, Sandbox, Seat};
+use super::step::{ConfigureError, StepSettings, refuse_problems, refuse_twice};
+use super::{Allowance, Plugin, Produced, Rejection, Role};
 use crate::env::Stopwatch;
 use crate::{Error, Result};
 
@@ -38,34 +39,6 @@ impl Messages<'_> {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
-}
-
-/// How a plugin stands in a step.
-#[derive(Debug, Clone)]
-pub struct StepSettings {
-    /// The name of the step, for example `parser`.
-    pub step: String,
-    /// The configuration, a JSON object.
-    pub config: serde_json::Value,
-    /// What an instance may use.
-    pub limits: Limits,
-    /// What happens when it fails for an input.
-    pub on_failure: OnFailure,
-}
-
-impl StepSettings {
-    pub(super) fn cannot_be_configured(&self, failure: Failure) -> Error {
-        Error::plugin(format!("{} cannot be configured", self.step)).because(failure)
-    }
-}
-
-/// Why a plugin did not accept its configuration.
-#[derive(Debug)]
-pub enum ConfigureError {
-    /// The configuration is wrong.
-    Refused(Vec<ConfigProblem>),
-    /// The plugin, or its role, is wrong.
-    Failed(Error),
 }
 
 /// What `configure` settled; the same for every instance.
@@ -97,7 +70,7 @@ impl Parser {
         stored: Option<&SchemaRef>,
     ) -> std::result::Result<Self, ConfigureError> {
         plugin.require(Role::Parser)?;
-        super::refuse_problems(plugin.check_config(&settings.config)?)?;
+        refuse_problems(plugin.check_config(&settings.config)?)?;
         let failed = |failure: Failure| settings.cannot_be_configured(failure);
         let indices = wit::GuestIndices::new(plugin.pre()).map_err(|error| {
             Error::config(format!("{} is not a parser of contract 0.1.0", plugin.name())).because(error)
@@ -108,7 +81,7 @@ impl Parser {
             Seat::configured(plugin, &settings, |sandbox| configure(sandbox, &indices, &config, stored.as_ref()))?;
         let output = from_contract(info.output).map_err(|reason| failed(Failure::Invalid(reason)))?;
         let message_fields = info.message_fields;
-        super::refuse_twice(&message_fields).map_err(|reason| failed(Failure::Invalid(reason)))?;
+        refuse_twice(&message_fields).map_err(|reason| failed(Failure::Invalid(reason)))?;
         let configured = Configured { settings, config, indices, stored, output, message_fields };
         Ok(Self { seat, configured: Arc::new(configured) })
     }
@@ -270,25 +243,4 @@ fn check(
     let length = |input: usize| offsets[input + 1].abs_diff(offsets[input]);
     let rejected = super::rejections(parsed.rejected, inputs, length)?;
     Ok(Produced { rows, origins: parsed.origins, rejected })
-}
-
-impl From<Error> for ConfigureError {
-    fn from(error: Error) -> Self {
-        Self::Failed(error)
-    }
-}
-
-impl From<ConfigureError> for Error {
-    fn from(error: ConfigureError) -> Self {
-        match error {
-            ConfigureError::Failed(error) => error,
-            ConfigureError::Refused(problems) => {
-                let at = |problem: &ConfigProblem| match problem.path.as_str() {
-                    "" => shorten(&problem.message).to_owned(),
-                    path => format!("{path}: {}", shorten(&problem.message)),
-                };
-                Self::config(problems.iter().map(at).collect::<Vec<_>>().join("; "))
-            }
-        }
-    }
 }

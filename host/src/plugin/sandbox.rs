@@ -9,7 +9,7 @@ use wasmtime::{CallHook, ResourceLimiter, Store, Trap};
 
 use super::Engine;
 use super::bindings::weir::plugin::{columns, host};
-use super::parser::{ConfigureError, StepSettings};
+use super::step::{ConfigureError, StepSettings, refused};
 use crate::Error;
 use crate::env::Stopwatch;
 
@@ -362,7 +362,12 @@ impl<G> Seat<G> {
         );
         asked.map_err(|failure| settings.cannot_be_configured(failure))?;
         let answer = answer.ok_or_else(|| Error::bug("a plugin was configured without an answer"))?;
-        Ok((seat, answer.map_err(super::refused)?))
+        Ok((seat, answer.map_err(refused)?))
+    }
+
+    /// Drop the instance, if there is one; the next call makes another.
+    pub(super) fn leave(&mut self) {
+        self.live = None;
     }
 
     /// A seat for the same plugin and step, without an instance.

@@ -4,15 +4,16 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array};
-use arrow::compute::{take, take_record_batch};
+use arrow::compute::take;
 use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 
 use super::bindings::exports::weir::plugin::transform as wit;
 use super::bindings::weir::plugin::columns::{Problem, SchemaParam};
 use super::columns::{FlatSchema, Lowered, from_contract, lift};
 use super::isolate::isolate;
-use super::parser::{ConfigureError, StepSettings, join};
+use super::parser::join;
 use super::sandbox::{CallStats, Failure, Sandbox, Seat};
+use super::step::{ConfigureError, Needed, StepSettings, part, refuse_problems};
 use super::{Allowance, Plugin, Produced, Role};
 use crate::env::Stopwatch;
 use crate::{Error, Result};
@@ -23,14 +24,12 @@ struct Configured {
     config: String,
     indices: wit::GuestIndices,
     input: FlatSchema,
-    /// The names of the input columns.
-    names: Vec<String>,
-    /// The input columns that the plugin sees, by index.
-    needed: Vec<usize>,
+    /// The input columns that the plugin sees.
+    needed: Needed,
     /// The columns that the plugin returns.
     returned: SchemaRef,
-    /// The input columns carried over behind them, by index.
-    carried: Vec<usize>,
+    /// The input columns carried over behind them.
+    carried: Needed,
     /// The columns that come out, in all.
     output: SchemaRef,
 }
@@ -54,7 +53,7 @@ impl Transform {
         input: &SchemaRef,
     ) -> std::result::Result<Self, ConfigureError> {
         plugin.require(Role::Transform)?;
-        super::refuse_problems(plugin.check_config(&settings.config)?)?;
+        refuse_problems(plugin.check_config(&settings.config)?)?;
         let failed = |failure: Failure| settings.cannot_be_configured(failure);
         let indices = wit::GuestIndices::new(plugin.pre()).map_err(|error| {
             Error::config(format!("{} is not a transform of contract 0.1.0", plugin.name())).because(error)
@@ -62,19 +61,12 @@ impl Transform {
         let flat = FlatSchema::new(input).map_err(Error::config)?;
         let config = settings.config.to_string();
         let (seat, info) = Seat::configured(plugin, &settings, |sandbox| configure(sandbox, &indices, &config, &flat))?;
-        let index = |name: &String| {
-            let unknown =
-                || Failure::Invalid(format!("it asks for the column `{name}`, which its input does not have"));
-            input.index_of(name).map_err(|_| failed(unknown()))
-        };
-        let needed: Vec<usize> = info.columns.iter().map(index).collect::<Result<_>>()?;
-        let carried: Vec<usize> = info.carried.iter().map(index).collect::<Result<_>>()?;
+        let columns = |names| Needed::new(names, input).map_err(|reason| failed(Failure::Invalid(reason)));
+        let (needed, carried) = (columns(info.columns)?, columns(info.carried)?);
         let returned = from_contract(info.output).map_err(|reason| failed(Failure::Invalid(reason)))?;
-        let output = join_schemas(&returned, input, &carried).map_err(|reason| failed(Failure::Invalid(reason)))?;
-        super::refuse_twice(&info.columns).map_err(|reason| failed(Failure::Invalid(reason)))?;
-        let names = input.fields().iter().map(|field| field.name().clone()).collect();
-        let configured =
-            Configured { settings, config, indices, input: flat, names, needed, returned, carried, output };
+        let output =
+            join_schemas(&returned, input, &carried.indices).map_err(|reason| failed(Failure::Invalid(reason)))?;
+        let configured = Configured { settings, config, indices, input: flat, needed, returned, carried, output };
         Ok(Self { seat, configured: Arc::new(configured) })
     }
 
@@ -165,13 +157,9 @@ fn attempt(
         let (guest, answer) = configure(sandbox, &configured.indices, &configured.config, &configured.input)?;
         let info = answer.map_err(|_| Failure::Invalid("a new instance refuses its configuration".into()))?;
         let returned = from_contract(info.output).map_err(Failure::Invalid)?;
-        let same_names = |names: &[String], indices: &[usize]| {
-            let known = indices.iter().map(|index| configured.names[*index].as_str());
-            names.iter().map(String::as_str).eq(known)
-        };
         let is_same = returned == configured.returned
-            && same_names(&info.columns, &configured.needed)
-            && same_names(&info.carried, &configured.carried);
+            && info.columns == configured.needed.names
+            && info.carried == configured.carried.names;
         match is_same {
             true => Ok(guest),
             false => Err(Failure::Invalid("a new instance announces something else".into())),
@@ -179,16 +167,8 @@ fn attempt(
     };
     let broken = |error: arrow::error::ArrowError| Failure::Invalid(error.to_string());
     seat.with(again, |sandbox, guest| {
-        // Taking, unlike slicing, also compacts nested columns.
-        let taken;
-        let rows = if range.len() == rows.num_rows() {
-            rows
-        } else {
-            let indices: UInt32Array = range.clone().map(|row| u32::try_from(row).unwrap_or(u32::MAX)).collect();
-            taken = take_record_batch(rows, &indices).map_err(broken)?;
-            &taken
-        };
-        let needed = rows.project(&configured.needed).map_err(broken)?;
+        let rows = &part(rows, &range)?;
+        let needed = rows.project(&configured.needed.indices).map_err(broken)?;
         let lowered = Lowered::new(&needed).map_err(|error| Failure::Invalid(error.to_string()))?;
         let columns = lowered.params();
         let transformed = sandbox.call(|store, _| guest.call_apply(store, lowered.batch(&columns)))??;
@@ -213,12 +193,12 @@ fn check(
     if let Some(pair) = rejected.windows(2).find(|pair| pair[0].input == pair[1].input) {
         return Err(format!("input row {} is rejected twice", pair[0].input));
     }
-    if configured.carried.is_empty() {
+    if configured.carried.indices.is_empty() {
         return Ok(Produced { rows: returned, origins, rejected });
     }
     let indices = UInt32Array::from(origins.clone());
     let mut columns = returned.columns().to_vec();
-    for index in &configured.carried {
+    for index in &configured.carried.indices {
         let column: ArrayRef = take(input.column(*index), &indices, None).map_err(|error| error.to_string())?;
         columns.push(column);
     }

@@ -10,6 +10,7 @@ use arrow::buffer::{BooleanBuffer, Buffer, NullBuffer, OffsetBuffer, ScalarBuffe
 use arrow::datatypes::{DataType, Field, FieldRef, SchemaRef};
 
 use super::super::bindings::weir::plugin::columns as wit;
+use super::super::state::States;
 
 /// Columns that no field has taken yet.
 type Columns = std::vec::IntoIter<wit::ColumnResult>;
@@ -62,12 +63,7 @@ fn column(field: &Field, rows: usize, columns: &mut Columns) -> Result<ArrayRef,
             let array = TimestampMicrosecondArray::new(ScalarBuffer::from(values), nulls);
             Arc::new(array.with_timezone_opt(zone.clone()))
         }
-        (DataType::Utf8, wit::ValuesResult::Utf8(bytes)) => {
-            let offsets = offsets(name, bytes.offsets, rows, bytes.data.len())?;
-            expect_utf8(name, &offsets, &bytes.data)?;
-            // SAFETY: `expect_utf8` has checked that every value is valid UTF-8.
-            Arc::new(unsafe { StringArray::new_unchecked(offsets, Buffer::from_vec(bytes.data), nulls) })
-        }
+        (DataType::Utf8, wit::ValuesResult::Utf8(bytes)) => Arc::new(texts(name, bytes, rows, nulls)?),
         (DataType::Binary, wit::ValuesResult::Binary(bytes)) => {
             let offsets = offsets(name, bytes.offsets, rows, bytes.data.len())?;
             Arc::new(BinaryArray::new(offsets, Buffer::from_vec(bytes.data), nulls))
@@ -82,6 +78,29 @@ fn column(field: &Field, rows: usize, columns: &mut Columns) -> Result<ArrayRef,
         (expected, found) => return Err(format!("column `{name}` holds {}, not {expected}", kind(&found))),
     };
     Ok(array)
+}
+
+/// Check a list of texts without nulls, one for each of `rows`, and adopt it.
+pub(in super::super) fn lift_texts(name: &str, bytes: wit::VarBytesResult, rows: usize) -> Result<StringArray, String> {
+    texts(name, bytes, rows, None)
+}
+
+/// Check a list of states, one for each of `groups`.
+pub(in super::super) fn lift_states(bytes: wit::VarBytesResult, groups: usize) -> Result<States, String> {
+    offsets("state", bytes.offsets.clone(), groups, bytes.data.len())?;
+    Ok(States { offsets: bytes.offsets, data: bytes.data })
+}
+
+fn texts(
+    name: &str,
+    bytes: wit::VarBytesResult,
+    rows: usize,
+    nulls: Option<NullBuffer>,
+) -> Result<StringArray, String> {
+    let offsets = offsets(name, bytes.offsets, rows, bytes.data.len())?;
+    expect_utf8(name, &offsets, &bytes.data)?;
+    // SAFETY: `expect_utf8` has checked that every value is valid UTF-8.
+    Ok(unsafe { StringArray::new_unchecked(offsets, Buffer::from_vec(bytes.data), nulls) })
 }
 
 fn list(

@@ -10,6 +10,6 @@ mod schema;
 #[cfg(test)]
 mod tests;
 
-pub(super) use lift::lift;
+pub(super) use lift::{lift, lift_states, lift_texts};
 pub(super) use lower::Lowered;
 pub(super) use schema::{FlatSchema, from_contract};
