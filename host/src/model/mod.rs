@@ -5,12 +5,14 @@
 
 mod digest;
 mod epoch;
+mod event_time;
 mod plugin;
 mod range;
 mod staged;
 
 pub use digest::Digest;
 pub use epoch::{AttemptId, Epoch, Lane};
+pub use event_time::{EventTime, EventTimeState, Span, StepIdentity, StepState};
 pub use plugin::PluginIdentity;
 pub use range::{FileEntry, Offset, OffsetRange, PartitionId, SourceRange};
 pub use staged::{Segment, StagedFile};
