@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::codec::Record;
-use crate::model::{AttemptId, Epoch, Lane, PluginIdentity, Segment, SourceRange, StagedFile};
+use crate::model::{
+    AttemptId, Epoch, EventTimeState, Lane, PluginIdentity, Segment, SourceRange, StagedFile, StepState,
+};
 
 /// Whose checkpoint a folder is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,6 +44,12 @@ pub struct EpochRecord {
     pub tables: BTreeMap<String, StagedTable>,
     /// The plugins that took part.
     pub plugins: Vec<PluginIdentity>,
+    /// Where event time stands, if the pipeline has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event_time: Option<EventTimeState>,
+    /// Where the steps that keep state stand, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub steps: BTreeMap<String, StepState>,
 }
 
 impl Record for EpochRecord {
@@ -70,6 +78,11 @@ impl SourceState {
 }
 
 impl EpochRecord {
+    /// All segments that a recovery from this record reads.
+    pub fn segments(&self) -> impl Iterator<Item = &Segment> {
+        self.source.segments.iter().chain(self.steps.values().flat_map(|step| &step.segments))
+    }
+
     /// The first epoch whose record a recovery from this one needs.
     pub fn first_needed(&self) -> Epoch {
         match self.source.range {

@@ -103,7 +103,7 @@ impl Checkpoint {
         let name = self.name_of(epoch);
         let Some(bytes) = self.storage.get(&name).await? else { return Ok(None) };
         let record: EpochRecord = decode(&format!("{}/{name}", self.storage.location()), &bytes)?;
-        let is_ahead = record.source.segments.iter().any(|segment| segment.through > epoch);
+        let is_ahead = record.segments().any(|segment| segment.through > epoch);
         if record.pipeline != self.pipeline.id || record.lane != self.lane || record.epoch != epoch || is_ahead {
             return Err(Error::corrupt(format!(
                 "the record `{name}` in {} is of epoch {} of the pipeline {}: restore the one that belongs there",
@@ -187,19 +187,19 @@ impl Checkpoint {
         Ok(judge(&facts))
     }
 
-    /// Write a state segment that the record of `epoch` will name; it counts once
-    /// that record is prepared.
+    /// Write a segment of the state of `step` that the record of `epoch` will name;
+    /// it counts once that record is prepared.
     ///
     /// # Errors
     /// Unavailable if the store fails.
     pub async fn write_segment(
         &self,
-        epoch: Epoch,
-        attempt: &AttemptId,
+        step: &str,
+        (epoch, attempt): (Epoch, &AttemptId),
         through: Epoch,
         (bytes, entries): (Bytes, u64),
     ) -> Result<Segment> {
-        let name = format!("{}/state/source/{:020}-{attempt}", self.lane, epoch.number());
+        let name = format!("{}/state/{step}/{:020}-{attempt}", self.lane, epoch.number());
         let segment = Segment { name, through, entries, size_bytes: bytes.len() as u64, sha256: Digest::of(&bytes) };
         self.storage.put(&segment.name, bytes).await?;
         self.storage.sync(std::slice::from_ref(&segment.name)).await?;
@@ -242,7 +242,7 @@ impl Checkpoint {
         }
         // A segment that was written for this epoch or an earlier one, and is not
         // named now, is never named again. Later ones may be of a successor.
-        let named = |name: &String| newest.source.segments.iter().any(|segment| segment.name == *name);
+        let named = |name: &String| newest.segments().any(|segment| segment.name == *name);
         let written_for = |name: &str| name.rsplit('/').next().and_then(|file| file.get(..20)?.parse::<u64>().ok());
         for name in self.storage.list(&format!("{}/state", self.lane)).await? {
             if !named(&name) && written_for(&name).is_some_and(|epoch| epoch <= newest.epoch.number()) {

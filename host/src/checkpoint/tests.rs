@@ -6,7 +6,10 @@ use proptest::prelude::*;
 
 use super::codec::{decode, encode};
 use super::*;
-use crate::model::{AttemptId, Digest, Epoch, FileEntry, Lane, PluginIdentity, Segment, SourceRange, StagedFile};
+use crate::model::{
+    AttemptId, Digest, Epoch, EventTime, EventTimeState, FileEntry, Lane, PartitionId, PluginIdentity, Segment,
+    SourceRange, StagedFile, StepIdentity, StepState,
+};
 
 const GOLDEN: &str = include_str!("epoch.golden.json");
 
@@ -27,6 +30,14 @@ fn record() -> EpochRecord {
         version: "0.1.0".into(),
         sha256: Digest::of(b"plugin"),
     };
+    let step = StepState {
+        identity: StepIdentity {
+            shape: BTreeMap::from([("key".into(), "deviceId".into())]),
+            plugin: Some("statistics".into()),
+            state_version: 1,
+        },
+        segments: vec![Segment { name: "main/state/window.summary/00000000000000000007-x".into(), ..segment.clone() }],
+    };
     let table = StagedTable { location: "/tables/events".into(), files: vec![staged] };
     EpochRecord {
         pipeline: "an-id".into(),
@@ -41,6 +52,11 @@ fn record() -> EpochRecord {
         },
         tables: BTreeMap::from([("events".into(), table)]),
         plugins: vec![plugin],
+        event_time: Some(EventTimeState {
+            watermark: Some(EventTime(1_759_689_300_000_000)),
+            partitions: BTreeMap::from([(PartitionId("0".into()), EventTime(1_759_689_600_000_000))]),
+        }),
+        steps: BTreeMap::from([("window.summary".into(), step)]),
     }
 }
 

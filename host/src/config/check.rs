@@ -6,6 +6,7 @@
 
 mod plugins;
 mod sources;
+mod steps;
 mod tables;
 
 use std::path::Path;
@@ -18,6 +19,7 @@ use super::validated::{OnError, Pipeline, SourceConfig, Trigger};
 use crate::env::{Location, available_cores};
 use crate::source::{ChunkBounds, EpochBounds};
 
+use self::steps::Inputs;
 use super::Surroundings;
 
 const KIB: u64 = 1 << 10;
@@ -64,8 +66,13 @@ impl<'a> Check<'a> {
             Some(section) => self.location("dead_letters.path", section.path),
             None => general.as_ref().and_then(|general| Some(general.checkpoint.as_ref()?.join("dead_letters"))),
         };
+        let has_event_time = raw.event_time.is_some();
+        let flush_at_end = raw.event_time.as_ref().and_then(|section| section.flush_at_end).unwrap_or(false);
+        let (event_time, deduplicate) = raw.event_time.map_or((None, None), |section| self.event_time(section));
+        let inputs = Inputs { tables: &tables, chunk_bytes, has_event_time };
+        let (windows, rules) = self.steps(raw.window.unwrap_or_default(), raw.rule.unwrap_or_default(), &inputs);
         let checkpoint = general.as_ref().and_then(|general| general.checkpoint.as_ref());
-        self.places(source.as_ref(), checkpoint, &tables, dead_letters.as_ref());
+        self.places(source.as_ref(), checkpoint, &tables, &windows, &rules, dead_letters.as_ref());
         let trigger = general.as_ref().and_then(|general| general.trigger);
         if let (Some((SourceConfig::Generator(generator), _)), Some(Trigger::AvailableNow)) = (&source, trigger)
             && generator.events.is_none()
@@ -96,6 +103,11 @@ impl<'a> Check<'a> {
             transforms,
             tables,
             dead_letters: dead_letters?,
+            event_time,
+            deduplicate,
+            flush_at_end,
+            windows,
+            rules,
         })
     }
 

@@ -35,8 +35,8 @@ pub use interpolate::{Surroundings, SystemSurroundings};
 pub use problem::{Problem, Problems};
 pub use schema::schema;
 pub use validated::{
-    ColumnFrom, Compression, OnError, Pipeline, PluginConfig, PluginReference, SourceConfig, TableColumn, TableConfig,
-    Trigger,
+    ColumnFrom, Compression, Emit, OnError, Pipeline, PluginConfig, PluginReference, RuleConfig, SourceConfig,
+    StepInput, TableColumn, TableConfig, Trigger, WindowConfig,
 };
 
 use crate::{Error, Result};

@@ -38,6 +38,14 @@ pub(super) struct File {
     pub(super) table: Option<BTreeMap<String, Option<Table>>>,
     /// The table of what could not become a row.
     pub(super) dead_letters: Option<DeadLetters>,
+    /// When things happened, by their own account; windows need it.
+    pub(super) event_time: Option<EventTime>,
+    /// Windows of rows that a plugin makes one row of, by name.
+    #[schemars(extend("propertyNames" = { "pattern": "^[A-Za-z_][A-Za-z0-9_-]*$" }))]
+    pub(super) window: Option<BTreeMap<String, Option<Window>>>,
+    /// Rules that raise alerts, by name.
+    #[schemars(extend("propertyNames" = { "pattern": "^[A-Za-z_][A-Za-z0-9_-]*$" }))]
+    pub(super) rule: Option<BTreeMap<String, Option<Rule>>>,
 }
 
 /// The pipeline as a whole.
@@ -267,6 +275,144 @@ pub(super) struct DeadLetters {
     /// default.
     #[schemars(required, extend("examples" = ["data/tables/dead_letters"]))]
     pub(super) path: Option<String>,
+}
+
+/// When things happened, by their own account.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct EventTime {
+    /// The column of the rows that holds it: a timestamp.
+    #[schemars(required, extend("examples" = ["event_time"]))]
+    pub(super) column: Option<String>,
+    /// How long late rows are waited for: the watermark is so far behind the
+    /// greatest event time.
+    #[schemars(required, extend("examples" = ["5m"]))]
+    pub(super) delay: Option<String>,
+    /// Which partition decides: the slowest that is not idle (`min`), or the
+    /// fastest (`max`), as in Spark.
+    #[schemars(extend("default" = "min"))]
+    pub(super) policy: Option<Policy>,
+    /// A partition that has been silent for so long, and has nothing unread,
+    /// does not hold the others up.
+    #[schemars(extend("default" = "1m"))]
+    pub(super) idle_timeout: Option<String>,
+    /// How far ahead of the clock a row may move the watermark.
+    #[schemars(extend("default" = "1h"))]
+    pub(super) max_future_skew: Option<String>,
+    /// Whether a run with the trigger `available-now` closes all windows at its
+    /// end. Rows that come for them later are late.
+    #[schemars(extend("default" = false))]
+    pub(super) flush_at_end: Option<bool>,
+    /// Drop rows that come twice, before everything else.
+    pub(super) deduplicate: Option<Deduplicate>,
+}
+
+/// Which partition decides how far event time has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Policy {
+    /// The slowest that is not idle.
+    Min,
+    /// The fastest.
+    Max,
+}
+
+/// Drop rows that come twice: the first one wins.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Deduplicate {
+    /// The columns in which two rows are the same.
+    #[schemars(required, extend("minItems" = 1, "examples" = [["id"]]))]
+    pub(super) by: Option<Vec<Option<String>>>,
+    /// How long a row is remembered, from its event time on.
+    #[schemars(required, extend("examples" = ["10m"]))]
+    pub(super) within: Option<String>,
+}
+
+/// Windows of rows that a plugin makes one row of.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Window {
+    /// What is put into windows: the rows of a table, or what another window
+    /// gives, by its name. The rows of the last transform or parser by default.
+    #[schemars(extend("examples" = ["readings"]))]
+    pub(super) input: Option<String>,
+    /// How long a window is. Windows are aligned to 1970-01-01T00:00:00Z.
+    #[schemars(extend("examples" = ["5m"]))]
+    pub(super) size: Option<String>,
+    /// From the start of one window to the start of the next: `size` by default.
+    #[schemars(extend("examples" = ["1m"]))]
+    pub(super) slide: Option<String>,
+    /// By how much windows are shifted; may be negative.
+    #[schemars(extend("examples" = ["-15m"]))]
+    pub(super) offset: Option<String>,
+    /// For sessions, instead of `size`: the longest silence within a window.
+    #[schemars(extend("examples" = ["30m"]))]
+    pub(super) gap: Option<String>,
+    /// The columns that tell groups apart. One group by default.
+    #[schemars(extend("examples" = [["deviceId"]]))]
+    pub(super) key: Option<Vec<Option<String>>>,
+    /// `builtin:NAME`, or the path of a component.
+    #[schemars(required, extend("examples" = ["builtin:statistics"]))]
+    pub(super) plugin: Option<String>,
+    /// The SHA-256 digest that the component must have.
+    #[schemars(extend("pattern" = "^[0-9a-fA-F]{64}$"))]
+    pub(super) sha256: Option<String>,
+    /// The plugin's own configuration.
+    pub(super) config: Option<Map<String, Value>>,
+    /// What the plugin may use.
+    pub(super) limits: Option<Limits>,
+    /// When a window gives a row: once when it closes, or with each epoch that
+    /// changes it, with `is_final` saying which is the last.
+    #[schemars(extend("default" = "on-close"))]
+    pub(super) emit: Option<Emit>,
+    /// Where the rows of the windows go. Columns are the key columns,
+    /// `window_start`, `window_end` and those of the plugin.
+    pub(super) table: Option<Table>,
+    /// Where rows go that came after their window was closed, with
+    /// `window_start` and `window_end`. They are only counted by default.
+    pub(super) late: Option<Table>,
+}
+
+/// When a window gives a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Emit {
+    /// Once, when it closes.
+    OnClose,
+    /// With each epoch that changes it, and when it closes.
+    EachEpoch,
+}
+
+/// A rule that raises alerts.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Rule {
+    /// What is judged: the rows of a table, or what a window gives, by its name.
+    /// The rows of the last transform or parser by default.
+    #[schemars(extend("examples" = ["readings"]))]
+    pub(super) input: Option<String>,
+    /// The columns that tell groups apart, for a rule that remembers.
+    #[schemars(extend("examples" = [["deviceId"]]))]
+    pub(super) key: Option<Vec<Option<String>>>,
+    /// How long a rule remembers a group that has no rows any more, in event
+    /// time. Needs `event_time`; for ever by default.
+    #[schemars(extend("examples" = ["1d"]))]
+    pub(super) forget_after: Option<String>,
+    /// `builtin:NAME`, or the path of a component.
+    #[schemars(required, extend("examples" = ["builtin:thresholds"]))]
+    pub(super) plugin: Option<String>,
+    /// The SHA-256 digest that the component must have.
+    #[schemars(extend("pattern" = "^[0-9a-fA-F]{64}$"))]
+    pub(super) sha256: Option<String>,
+    /// The plugin's own configuration.
+    pub(super) config: Option<Map<String, Value>>,
+    /// What the plugin may use.
+    pub(super) limits: Option<Limits>,
+    /// Where alerts go. Columns are those of the row and `alert.id`,
+    /// `alert.kind`, `alert.severity`, `alert.message`; all of them by default.
+    #[schemars(required)]
+    pub(super) table: Option<Table>,
 }
 
 /// A number of bytes, or a text such as `64MiB` or `1GB`.

@@ -8,7 +8,11 @@ use std::time::Duration;
 
 use super::shape::nearest;
 use super::validated::{ColumnFrom, TableColumn, Trigger};
+use crate::model::Span;
 use crate::source::files::check_glob;
+
+/// Longer spans of event time are mistakes.
+const MAX_SPAN_US: i64 = 10_000 * 24 * 3600 * 1_000_000;
 
 /// A number of bytes: `64MiB`, `1GB`, `512 KiB`, `100`.
 pub(super) fn size(text: &str) -> Result<u64, String> {
@@ -38,6 +42,31 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
         Ok(Duration::ZERO) => Err("it must be longer than zero".to_owned()),
         Ok(duration) => Ok(duration),
         Err(_) => Err("write a number with a unit, such as \"500ms\", \"5s\", \"1m 30s\", \"2h\"".to_owned()),
+    }
+}
+
+/// A length of event time that is not zero, in units that are always as long:
+/// `5m`, `1d`; no months or years.
+pub(super) fn span(text: &str) -> Result<Span, String> {
+    const REMEDY: &str = "write a number with a unit of fixed length, such as \"30s\", \"5m\", \"2h\", \"1d\"";
+    let units = text.split(|c: char| !c.is_ascii_alphabetic()).filter(|unit| !unit.is_empty());
+    if units.into_iter().any(|unit| matches!(unit, "M" | "month" | "months" | "y" | "year" | "years")) {
+        return Err(format!("months and years are not always as long: {REMEDY}"));
+    }
+    let span = Span::of(duration(text).map_err(|_| REMEDY.to_owned())?);
+    match span.0 {
+        1..=MAX_SPAN_US => Ok(span),
+        _ => Err("it must be at least a microsecond and at most 10000 days".to_owned()),
+    }
+}
+
+/// As [`span`], but also negative or zero.
+pub(super) fn offset(text: &str) -> Result<Span, String> {
+    let text = text.trim();
+    match text.strip_prefix('-') {
+        Some(text) => span(text).map(|span| Span(-span.0)),
+        None if text == "0" || text == "0s" => Ok(Span(0)),
+        None => span(text.strip_prefix('+').unwrap_or(text)),
     }
 }
 
@@ -84,8 +113,11 @@ pub(super) fn column(text: &str) -> Result<TableColumn, String> {
         _ => ColumnFrom::Row(from.to_owned()),
     };
     let name = match (name, &from) {
-        (Some(name), _) => name,
-        (None, ColumnFrom::Row(column)) => column,
+        (Some(name), _) => name.to_owned(),
+        (None, ColumnFrom::Row(column)) => match column.strip_prefix("alert.") {
+            Some(field) => format!("alert_{field}"),
+            None => column.clone(),
+        },
         (None, ColumnFrom::Message(_) | ColumnFrom::EpochTime) => {
             return Err("give it a name in the table: add ` as NAME`".to_owned());
         }
@@ -94,7 +126,7 @@ pub(super) fn column(text: &str) -> Result<TableColumn, String> {
     if name.contains([' ', ',', ';', '{', '}', '(', ')', '\n', '\t', '=']) {
         return Err("the name of a column has none of , ; { } ( ) = in it".to_owned());
     }
-    Ok(TableColumn { name: name.to_owned(), from })
+    Ok(TableColumn { name, from })
 }
 
 /// Whether it can name a table or a transform: a letter or `_`, then letters,

@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-pub use super::raw::{Compression, OnError};
+pub use super::raw::{Compression, Emit, OnError};
 use crate::env::Location;
-use crate::model::Digest;
+use crate::event_time::{DeduplicateSettings, EventTimeSettings, WindowKind};
+use crate::model::{Digest, Span};
 use crate::plugin::Limits;
 use crate::source::files::FilesSettings;
 use crate::source::generator::GeneratorSettings;
@@ -46,6 +47,74 @@ pub struct Pipeline {
     pub tables: Vec<TableConfig>,
     /// Where dead letters go.
     pub dead_letters: Location,
+    /// When things happened; there if there are windows.
+    pub event_time: Option<EventTimeSettings>,
+    /// Which rows come twice; needs event time.
+    pub deduplicate: Option<DeduplicateSettings>,
+    /// Whether a run that takes what is there closes all windows at its end.
+    pub flush_at_end: bool,
+    /// The windows; each comes behind the one that is its input.
+    pub windows: Vec<WindowConfig>,
+    /// The rules.
+    pub rules: Vec<RuleConfig>,
+}
+
+impl Pipeline {
+    /// All tables but that of the dead letters: of rows, of windows, of late
+    /// rows, of alerts.
+    pub fn all_tables(&self) -> impl Iterator<Item = &TableConfig> {
+        let windows = self.windows.iter().flat_map(|window| window.table.iter().chain(&window.late));
+        self.tables.iter().chain(windows).chain(self.rules.iter().map(|rule| &rule.table))
+    }
+}
+
+/// Windows of rows that a plugin makes one row of.
+#[derive(Debug, Clone)]
+pub struct WindowConfig {
+    /// Its name in the file.
+    pub name: String,
+    /// What is put into windows.
+    pub input: StepInput,
+    /// How event time is cut.
+    pub kind: WindowKind,
+    /// The columns that tell groups apart.
+    pub key: Vec<String>,
+    /// What makes a row of a group.
+    pub plugin: PluginConfig,
+    /// When it does.
+    pub emit: Emit,
+    /// Where the rows go, if they do.
+    pub table: Option<TableConfig>,
+    /// Where late rows go, if they do.
+    pub late: Option<TableConfig>,
+}
+
+/// A rule that raises alerts.
+#[derive(Debug, Clone)]
+pub struct RuleConfig {
+    /// Its name in the file.
+    pub name: String,
+    /// What it judges.
+    pub input: StepInput,
+    /// The columns that tell groups apart.
+    pub key: Vec<String>,
+    /// How long a group without rows is remembered.
+    pub forget_after: Option<Span>,
+    /// What judges.
+    pub plugin: PluginConfig,
+    /// Where alerts go.
+    pub table: TableConfig,
+}
+
+/// What a window or a rule sees.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StepInput {
+    /// The rows of the last transform or parser.
+    Rows,
+    /// The rows of the table with this index.
+    Table(usize),
+    /// What the window with this index gives.
+    Window(usize),
 }
 
 /// When epochs start.
@@ -71,8 +140,10 @@ pub enum SourceConfig {
 /// A plugin and what it gets.
 #[derive(Clone)]
 pub struct PluginConfig {
-    /// Its step: `parser` or `transform.NAME`; also its path in the file.
+    /// Its step: `parser`, `transform.NAME`, `window.NAME` or `rule.NAME`.
     pub step: String,
+    /// Its path in the file.
+    pub path: String,
     /// Which component it is.
     pub reference: PluginReference,
     /// The digest that the component must have.
@@ -86,7 +157,7 @@ pub struct PluginConfig {
 
 impl fmt::Debug for PluginConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { step, reference, sha256, config, limits } = self;
+        let Self { step, path: _, reference, sha256, config, limits } = self;
         let keys: Vec<_> = config.as_object().map(Map::keys).into_iter().flatten().collect();
         f.debug_struct("PluginConfig")
             .field("step", step)

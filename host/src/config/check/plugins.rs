@@ -59,7 +59,13 @@ impl Check<'_> {
         true
     }
 
-    fn plugin(&mut self, path: &str, step: String, raw: raw::Plugin, chunk_bytes: Option<u64>) -> Option<PluginConfig> {
+    pub(super) fn plugin(
+        &mut self,
+        path: &str,
+        step: String,
+        raw: raw::Plugin,
+        chunk_bytes: Option<u64>,
+    ) -> Option<PluginConfig> {
         let reference = raw.plugin.and_then(|text| self.reference(&format!("{path}.plugin"), &text));
         let parse = |text: &str| {
             let digest = text.trim().parse::<Digest>().map(Some);
@@ -69,6 +75,7 @@ impl Check<'_> {
         let limits = self.limits(&format!("{path}.limits"), raw.limits.unwrap_or_default(), chunk_bytes);
         Some(PluginConfig {
             step,
+            path: path.to_owned(),
             reference: reference?,
             sha256: sha256?,
             config: Value::Object(raw.config.unwrap_or_default()),

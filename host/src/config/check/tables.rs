@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::super::file::join;
 use super::super::raw;
 use super::super::texts;
-use super::super::validated::{Compression, SourceConfig, TableColumn, TableConfig};
+use super::super::validated::{Compression, RuleConfig, SourceConfig, TableColumn, TableConfig, WindowConfig};
 use super::{Check, MIB};
 use crate::env::Location;
 
@@ -38,7 +38,7 @@ impl Check<'_> {
         tables
     }
 
-    fn table(&mut self, path: &str, name: String, raw: raw::Table) -> Option<TableConfig> {
+    pub(super) fn table(&mut self, path: &str, name: String, raw: raw::Table) -> Option<TableConfig> {
         let location = self.location(&join(path, "path"), raw.path);
         let columns = raw.columns.map(|columns| self.columns(&join(path, "columns"), columns));
         let columns_are_known =
@@ -125,12 +125,22 @@ impl Check<'_> {
         source: Option<&(SourceConfig, usize)>,
         checkpoint: Option<&Location>,
         tables: &[TableConfig],
+        windows: &[WindowConfig],
+        rules: &[RuleConfig],
         dead_letters: Option<&Location>,
     ) {
-        let tables = tables.iter().map(|table| {
-            let path = join(&join("table", &table.name), "path");
-            (path, format!("the table {}", table.name), &table.location)
+        let place = |path: String, table: &'_ TableConfig| (join(&path, "path"), format!("the table {}", table.name));
+        let tables = tables.iter().map(|table| (place(join("table", &table.name), table), table));
+        let windows = windows.iter().flat_map(|window| {
+            let path = |key: &str| join(&join("window", &window.name), key);
+            let table = window.table.iter().map(move |table| (place(path("table"), table), table));
+            table.chain(window.late.iter().map(move |table| (place(path("late"), table), table)))
         });
+        let rules = rules.iter().map(|rule| {
+            let path = join(&join("rule", &rule.name), "table");
+            (place(path, &rule.table), &rule.table)
+        });
+        let tables = tables.chain(windows).chain(rules).map(|((path, what), table)| (path, what, &table.location));
         let dead = "dead_letters.path";
         let dead_letters = dead_letters.filter(|_| self.file.has(dead));
         let dead_letters = dead_letters.map(|at| (dead.to_owned(), "the dead-letter table".to_owned(), at));
