@@ -24,7 +24,7 @@ use bytes::Bytes;
 pub use queue::{ChunkSender, Unwanted, Waited};
 
 use crate::Result;
-use crate::model::{Epoch, SourceRange};
+use crate::model::{Epoch, PartitionId, SourceRange};
 
 /// Messages that travel together.
 #[derive(Debug)]
@@ -49,11 +49,15 @@ impl Chunk {
         self.offsets.len().saturating_sub(1)
     }
 
+    /// Which of the places a message came from.
+    pub fn place_index(&self, message: usize) -> usize {
+        self.places.partition_point(|place| place.first_message <= message).saturating_sub(1)
+    }
+
     /// Where a message came from: the name of its place, and the position of its
     /// first byte (files) or its offset (partitions) there.
     pub fn place_of(&self, message: usize) -> (&str, u64) {
-        let index = self.places.partition_point(|place| place.first_message <= message).saturating_sub(1);
-        let Some(place) = self.places.get(index) else { return ("", 0) };
+        let Some(place) = self.places.get(self.place_index(message)) else { return ("", 0) };
         let within = message.saturating_sub(place.first_message);
         let position = match &place.positions {
             Positions::Bytes { first } => {
@@ -169,6 +173,19 @@ pub trait Source: Send + Sync {
     fn backlog_bytes(&self) -> Option<u64> {
         None
     }
+
+    /// A range that reads nothing and stands where everything planned ends: for an
+    /// epoch that only time has made due.
+    fn nothing(&self) -> SourceRange;
+
+    /// Whether the places of its messages are partitions with a time of their
+    /// own; else all of it is one.
+    fn has_partitions(&self) -> bool {
+        false
+    }
+
+    /// Whether messages are known to be there that are not planned yet.
+    fn has_unread(&self, partition: &PartitionId) -> bool;
 
     /// Wait until `plan` may have something; may return early. Cancel-safe.
     async fn changed(&mut self);

@@ -37,7 +37,7 @@ use self::reader::Reading;
 use self::settings::FileGlob;
 use super::{ChunkBounds, ChunkSender, EpochBounds, Source};
 use crate::env::{Clock, Env};
-use crate::model::{Epoch, FileEntry, SourceRange};
+use crate::model::{Epoch, FileEntry, PartitionId, SourceRange};
 use crate::{Error, Result};
 
 /// Listing may take one part in so many of the time between epochs.
@@ -194,6 +194,14 @@ impl Source for FileSource {
     fn backlog_bytes(&self) -> Option<u64> {
         let sealed = self.sealed.as_ref().filter(|sealed| !sealed.more);
         sealed.map(|_| self.backlog.iter().map(|file| file.size).sum())
+    }
+
+    fn nothing(&self) -> SourceRange {
+        SourceRange::Files(Vec::new())
+    }
+
+    fn has_unread(&self, _all: &PartitionId) -> bool {
+        !self.backlog.is_empty() || self.sealed.as_ref().is_some_and(|sealed| sealed.more)
     }
 
     async fn changed(&mut self) {

@@ -43,6 +43,8 @@ pub struct GeneratorSource {
     origin: Option<Origin>,
     /// How many messages there are, if the end is fixed.
     sealed: Option<u64>,
+    /// How many messages there were at the last look.
+    existed: u64,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -60,7 +62,7 @@ impl GeneratorSource {
         settings.validate()?;
         let next = vec![0; settings.partitions as usize];
         let clock = Arc::clone(&env.clock);
-        Ok(Self { settings: Arc::new(settings), chunks, clock, next, origin: None, sealed: None })
+        Ok(Self { settings: Arc::new(settings), chunks, clock, next, origin: None, sealed: None, existed: 0 })
     }
 
     fn partition(&self, index: usize) -> PartitionId {
@@ -147,6 +149,7 @@ impl Source for GeneratorSource {
 
     async fn plan(&mut self, bounds: EpochBounds) -> Result<Option<SourceRange>> {
         let existing = self.existing();
+        self.existed = existing;
         let by_bytes = bounds.max_bytes / self.settings.message_bytes();
         let mut left = bounds.max_events.min(by_bytes).max(1);
         let mut offsets = BTreeMap::new();
@@ -165,6 +168,19 @@ impl Source for GeneratorSource {
         // Partitions without news are named too: the latest range says every position.
         let some = offsets.values().any(|range| !range.is_empty());
         Ok(some.then_some(SourceRange::Offsets(offsets)))
+    }
+
+    fn nothing(&self) -> SourceRange {
+        let here = |index: usize| OffsetRange { start: Offset(self.next[index]), end: Offset(self.next[index]) };
+        SourceRange::Offsets((0..self.next.len()).map(|index| (self.partition(index), here(index))).collect())
+    }
+
+    fn has_partitions(&self) -> bool {
+        true
+    }
+
+    fn has_unread(&self, partition: &PartitionId) -> bool {
+        self.index(partition).is_some_and(|index| self.next[index] < self.share(self.existed, index))
     }
 
     async fn changed(&mut self) {
