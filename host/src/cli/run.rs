@@ -72,7 +72,7 @@ pub(super) fn execute(args: &Args) -> Result<()> {
             super::print(&reporter.profile())?;
         }
         if args.show {
-            for table in &pipeline.tables {
+            for table in pipeline.all_tables() {
                 super::print(&format!("\n{}", table.location))?;
                 super::table::print_rows(&env, &table.location, SHOWN_ROWS, &[], super::table::Form::Table).await?;
             }

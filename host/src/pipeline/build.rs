@@ -6,9 +6,12 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use arrow::datatypes::Schema;
+use arrow::datatypes::{Schema, SchemaRef};
 
 use super::rows::Projection;
+use super::steps::Duties;
+use super::times::TimeRule;
+use super::wire::{Stateful, wire_steps};
 use super::workers::{Steps, Workers};
 use crate::config::{
     self, ColumnFrom, OnError, Pipeline, PipelineFile, PluginConfig, PluginReference, Problem, SourceConfig,
@@ -26,14 +29,28 @@ use crate::source::files::FileSource;
 use crate::source::generator::GeneratorSource;
 use crate::{Error, ErrorKind, Result};
 
+/// What steps behind the rows are wired from.
+pub(super) struct Seen<'a> {
+    pub(super) pipeline: &'a Pipeline,
+    pub(super) file: &'a PipelineFile,
+    /// The rows of the last transform or parser.
+    pub(super) rows: &'a SchemaRef,
+    /// The message fields that chunks carry.
+    pub(super) messages: &'a Schema,
+}
+
 /// A pipeline whose parts fit together; nothing is opened yet.
 pub(super) struct Wiring {
     pub(super) source: Box<dyn Source>,
     pub(super) steps: Steps,
     /// The message fields that chunks carry.
     pub(super) message_fields: Vec<String>,
-    /// The tables in the order of the projections; the dead letters come last.
+    /// The tables: those of rows in the order of the projections, those of the
+    /// steps, and that of the dead letters.
     pub(super) tables: Vec<(TableSettings, Schema)>,
+    pub(super) stateful: Stateful,
+    /// All plugins, in the order of the stream.
+    plugins: Vec<PluginIdentity>,
 }
 
 /// The parts of a running pipeline.
@@ -42,8 +59,9 @@ pub(super) struct Parts {
     pub(super) workers: Workers,
     pub(super) encoders: Encoders,
     pub(super) message_fields: Vec<String>,
-    /// In the order of the projections.
+    /// Those of rows in the order of the projections, and those of the steps.
     pub(super) tables: Vec<Arc<Table>>,
+    pub(super) duties: Duties,
     pub(super) dead_letters: Arc<Table>,
     pub(super) plugins: Vec<PluginIdentity>,
 }
@@ -67,20 +85,20 @@ impl Wiring {
 
         // All plugins are loaded, so that all that are wrong are told at once.
         let load = |config: &PluginConfig| {
-            load(&library, config).map_err(|error| at(&format!("{}.plugin", config.step), &error))
+            load(&library, config).map_err(|error| at(&format!("{}.plugin", config.path), &error))
         };
         let parser = load(&pipeline.parser).map_err(|problem| problems.push(problem));
         let mut transforms = Vec::new();
         for transform in &pipeline.transforms {
             transforms.push((transform, load(transform).map_err(|problem| problems.push(problem))));
         }
+        let mut behind = Vec::new();
+        for config in step_plugins(pipeline) {
+            behind.push(load(config).map_err(|problem| problems.push(problem)));
+        }
         let settings = |config: &PluginConfig| step_settings(config, pipeline.on_error);
-        let refuse = |config: &PluginConfig, error: ConfigureError, problems: &mut Vec<Problem>| match error {
-            ConfigureError::Failed(error) => problems.push(at(&format!("{}.plugin", config.step), &error)),
-            ConfigureError::Refused(refused) => problems.extend(refused.into_iter().map(|problem| {
-                let path = format!("{}.config.{}", config.step, problem.path);
-                file.problem_at(path.trim_end_matches('.'), problem.message, None)
-            })),
+        let refuse = |config: &PluginConfig, error: ConfigureError, problems: &mut Vec<Problem>| {
+            problems.extend(refused(file, config, error));
         };
         let Ok(parser) = parser else { return Err(problems) };
         let parser = Parser::configure(&parser, settings(&pipeline.parser), None);
@@ -124,15 +142,29 @@ impl Wiring {
                 })),
             }
         }
-        if !problems.is_empty() {
-            return Err(problems);
-        }
+        let plugins: std::result::Result<Vec<Plugin>, ()> = behind.into_iter().collect();
+        let Ok(plugins) = plugins else { return Err(problems) };
+        let seen = Seen { pipeline, file, rows: &rows, messages: &carried };
+        let first_plugin = 1 + configured.len();
+        let stateful = wire_steps(&seen, &projections, plugins, first_plugin, &mut tables, &mut problems);
+        let Some(mut stateful) = stateful.filter(|_| problems.is_empty()) else { return Err(problems) };
         let dead_letters = TableSettings::new(dead_letter::TABLE_NAME, pipeline.dead_letters.clone());
         tables.push((dead_letters, dead_letter::schema().as_ref().clone()));
         let index = |name: &String| message_fields.iter().position(|field| field == name);
         let parser_fields = parser.message_fields().iter().filter_map(index).collect();
-        let steps = Steps { parser, transforms: configured, projections, parser_fields };
-        Ok(Self { source, steps, message_fields, tables })
+        let steps = Steps {
+            parser,
+            transforms: configured,
+            projections,
+            parser_fields,
+            times: stateful.times.map(|times| TimeRule { has_partitions: source.has_partitions(), ..times }),
+            rules: std::mem::take(&mut stateful.rules),
+            feeders: std::mem::take(&mut stateful.feeders),
+            repeats: stateful.deduplicate.as_ref().map(|(keys, _)| keys.clone()),
+        };
+        let mut identities = steps.identities();
+        identities.extend(stateful.plans.iter().map(|plan| plan.plugin.clone()));
+        Ok(Self { source, steps, message_fields, tables, stateful, plugins: identities })
     }
 
     /// Whether the tables that exist fit; creates none.
@@ -142,10 +174,7 @@ impl Wiring {
     pub(super) async fn check_tables(&self, file: &PipelineFile, env: &Env) -> Result<Vec<Problem>> {
         let mut problems = Vec::new();
         for (settings, schema) in &self.tables {
-            let path = match settings.name.as_str() {
-                dead_letter::TABLE_NAME => "dead_letters".to_owned(),
-                name => format!("table.{name}"),
-            };
+            let path = table_path(&settings.name);
             let found = match Table::check(settings, schema, env).await {
                 Ok(found) => found,
                 Err(error) if matches!(error.kind(), ErrorKind::Config | ErrorKind::Data) => vec![error.to_string()],
@@ -169,13 +198,45 @@ impl Wiring {
         let dead_letters = tables.pop().ok_or_else(|| Error::bug("a pipeline without a dead-letter table"))?;
         Ok(Parts {
             source: self.source,
-            plugins: self.steps.identities(),
+            plugins: self.plugins,
+            duties: self.stateful.start(pipeline)?,
             workers: Workers::start(&self.steps, pipeline.threads)?,
             encoders: Encoders::start(pipeline.threads)?,
             message_fields: self.message_fields,
             tables,
             dead_letters,
         })
+    }
+}
+
+/// Where a table stands in the pipeline file.
+fn table_path(name: &str) -> String {
+    match name {
+        dead_letter::TABLE_NAME => "dead_letters".to_owned(),
+        name if name.ends_with(".late") => name.to_owned(),
+        name if name.contains('.') => format!("{name}.table"),
+        name => format!("table.{name}"),
+    }
+}
+
+/// The plugins of windows and rules, in the order of the steps.
+pub(super) fn step_plugins(pipeline: &Pipeline) -> impl Iterator<Item = &PluginConfig> {
+    pipeline.windows.iter().map(|window| &window.plugin).chain(pipeline.rules.iter().map(|rule| &rule.plugin))
+}
+
+/// What a plugin's refusal is in the terms of the file.
+pub(super) fn refused(file: &PipelineFile, config: &PluginConfig, error: ConfigureError) -> Vec<Problem> {
+    match error {
+        ConfigureError::Failed(error) => {
+            vec![file.problem_at(&format!("{}.plugin", config.path), error.to_string(), None)]
+        }
+        ConfigureError::Refused(refused) => {
+            let problem = |problem: crate::plugin::ConfigProblem| {
+                let path = format!("{}.config.{}", config.path, problem.path);
+                file.problem_at(path.trim_end_matches('.'), problem.message, None)
+            };
+            refused.into_iter().map(problem).collect()
+        }
     }
 }
 
@@ -195,7 +256,7 @@ fn load(library: &Library, config: &PluginConfig) -> Result<Plugin> {
     library.load(&source, config.sha256, &config.limits)
 }
 
-fn step_settings(config: &PluginConfig, on_error: OnError) -> StepSettings {
+pub(super) fn step_settings(config: &PluginConfig, on_error: OnError) -> StepSettings {
     StepSettings {
         step: config.step.clone(),
         config: config.config.clone(),
@@ -207,7 +268,7 @@ fn step_settings(config: &PluginConfig, on_error: OnError) -> StepSettings {
     }
 }
 
-fn table_settings(table: &TableConfig) -> TableSettings {
+pub(super) fn table_settings(table: &TableConfig) -> TableSettings {
     TableSettings {
         name: table.name.clone(),
         location: table.location.clone(),
@@ -225,7 +286,7 @@ fn table_settings(table: &TableConfig) -> TableSettings {
 /// What the parser asks for, and behind it what only tables do.
 fn wanted_fields(pipeline: &Pipeline, parser: &[String]) -> Vec<String> {
     let mut wanted = parser.to_vec();
-    for column in pipeline.tables.iter().filter_map(|table| table.columns.as_ref()).flatten() {
+    for column in pipeline.all_tables().filter_map(|table| table.columns.as_ref()).flatten() {
         if let ColumnFrom::Message(name) = &column.from
             && !wanted.contains(name)
         {

@@ -3,17 +3,20 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::build::Parts;
 use super::progress::{Counts, Report};
+use super::steps::{Delta, Duties, FedChunk, Outcome, StepCounts};
+use super::times::TimeStats;
 use super::workers::Processed;
 use crate::checkpoint::StagedTable;
 use crate::env::Stopwatch;
-use crate::model::{AttemptId, Epoch, SourceRange};
+use crate::event_time::Watermarks;
+use crate::model::{AttemptId, Epoch, EventTimeState, SourceRange};
 use crate::plugin::CallStats;
 use crate::sink::dead_letter::{self, DeadLetter};
-use crate::sink::delta::{Stage, Staged, Table};
+use crate::sink::delta::{Encoders, Stage, Staged, Table};
 use crate::source::ChunkSender;
 use crate::{Error, Result};
 
@@ -39,12 +42,34 @@ pub(super) struct StagedEpoch {
     /// By the name of the table; only tables that get rows.
     pub(super) tables: BTreeMap<String, StagedTable>,
     pub(super) counts: Counts,
-    /// What each step cost, parser first.
+    /// What each plugin cost, in the order of the stream.
     pub(super) stats: Vec<CallStats>,
+    /// Where event time stands behind it, if the pipeline has it.
+    pub(super) event_time: Option<EventTimeState>,
+    /// What its event times are.
+    pub(super) times: TimeStats,
+    /// What it changed in the states of steps.
+    pub(super) deltas: Vec<Delta>,
+    /// What it did to each step behind the rows.
+    pub(super) steps: Vec<StepCounts>,
     /// Some of its dead letters, in words.
     pub(super) samples: Vec<String>,
     pub(super) took: Duration,
     pub(super) busy: Busy,
+}
+
+/// What is to be staged.
+pub(super) struct Plan<'a> {
+    /// The identifier of the pipeline.
+    pub(super) pipeline: &'a str,
+    pub(super) attempt: &'a AttemptId,
+    pub(super) epoch: Epoch,
+    pub(super) range: SourceRange,
+    pub(super) clock_us: i64,
+    /// A point in time for judging who is idle.
+    pub(super) now: Instant,
+    /// Whether all windows are to be closed.
+    pub(super) flush: bool,
 }
 
 /// The time that threads beside the plugins' worked on an epoch.
@@ -60,51 +85,57 @@ pub(super) struct Busy {
 ///
 /// # Errors
 /// What the source, a plugin or a table fails with.
-pub(super) async fn stage(
-    parts: &mut Parts,
-    attempt: &AttemptId,
-    epoch: Epoch,
-    range: SourceRange,
-    clock_us: i64,
-    report: &mut dyn Report,
-) -> Result<StagedEpoch> {
+pub(super) async fn stage(parts: &mut Parts, plan: Plan<'_>, report: &mut dyn Report) -> Result<StagedEpoch> {
     let watch = Stopwatch::start();
-    let mut stages = Vec::new();
+    let Plan { epoch, clock_us, range, .. } = &plan;
+    let Parts { source, workers, duties, .. } = parts;
+    let mut staging = Staging {
+        now: plan.now,
+        stages: Vec::new(),
+        dead: DeadLetters::start(&parts.dead_letters, &parts.encoders, plan.attempt, (*epoch, *clock_us)).await?,
+        counts: Counts::default(),
+        stats: vec![CallStats::default(); parts.plugins.len()],
+        times: TimeStats::default(),
+        report,
+    };
     for table in &parts.tables {
-        stages.push(Stage::start(table, &parts.encoders, attempt, epoch).await?);
+        staging.stages.push(Stage::start(table, &parts.encoders, plan.attempt, *epoch).await?);
     }
-    let dead_stage = Stage::start(&parts.dead_letters, &parts.encoders, attempt, epoch).await?;
-    let mut dead =
-        DeadLetters { epoch, clock_us, stage: dead_stage, waiting: Vec::new(), waiting_bytes: 0, samples: Vec::new() };
-    let mut counts = Counts::default();
-    let mut stats = vec![CallStats::default(); parts.plugins.len()];
+    duties.begin(plan.pipeline, *epoch, *clock_us).await?;
+    duties.hear_of(range, plan.now);
 
     let (chunks, incoming) = ChunkSender::bounded(CHUNK_QUEUE);
     let (waited, mut read) = (chunks.waited(), Duration::ZERO);
     let reading = async {
         let watch = Stopwatch::start();
-        parts.source.read(&range, &parts.message_fields, chunks).await?;
+        source.read(range, &parts.message_fields, chunks).await?;
         read = watch.elapsed().saturating_sub(waited.time());
         Ok(())
     };
-    let running = parts.workers.run(incoming, clock_us, async |processed: Processed| {
-        counts.add(&processed);
-        report.chunk(processed.payload_bytes, processed.rows);
-        for (total, step) in stats.iter_mut().zip(&processed.stats) {
-            total.merge(step);
-        }
-        for (stage, rows) in stages.iter_mut().zip(processed.tables) {
-            stage.write(rows).await?;
-        }
-        dead.add(processed.dead_letters).await
-    });
+    let running = workers.run(incoming, *clock_us, async |processed: Processed| staging.chunk(processed, duties).await);
     tokio::try_join!(reading, running)?;
-    dead.flush().await?;
+    let outcome = duties.drain().await?;
+    staging.take(outcome).await?;
 
+    duties.advance(plan.now, |partition| source.has_unread(partition));
+    if plan.flush
+        && let Some(end) = duties.latest_end().await?
+    {
+        duties.advance_to(end);
+    }
+    let outcome = duties.close(duties.watermark()).await?;
+    staging.take(outcome).await?;
+    let (deltas, steps) = duties.end().await?;
+    for (total, step) in staging.stats.iter_mut().rev().zip(steps_of(&steps, duties).rev()) {
+        total.merge(&step.stats);
+    }
+    let event_time = duties.watermarks.as_ref().map(Watermarks::state);
+
+    staging.dead.flush().await?;
+    let Staging { stages, dead, counts, stats, times, .. } = staging;
     let (mut tables, mut encode) = (BTreeMap::new(), Duration::ZERO);
-    let named: Vec<(&Arc<Table>, Stage)> =
-        parts.tables.iter().zip(stages).chain([(&parts.dead_letters, dead.stage)]).collect();
-    for (table, stage) in named {
+    let named = parts.tables.iter().zip(stages).chain([(&parts.dead_letters, dead.stage)]);
+    for (table, stage) in named.collect::<Vec<(&Arc<Table>, Stage)>>() {
         let Staged { files, encoding } = stage.finish().await?;
         encode += encoding;
         if !files.is_empty() {
@@ -114,17 +145,86 @@ pub(super) async fn stage(
         }
     }
     let busy = Busy { read, encode };
+    let (epoch, clock_us, samples) = (*epoch, *clock_us, dead.samples);
     Ok(StagedEpoch {
         epoch,
         clock_us,
-        range,
+        range: plan.range,
         tables,
         counts,
         stats,
-        samples: dead.samples,
+        event_time,
+        times,
+        deltas,
+        steps,
+        samples,
         took: watch.elapsed(),
         busy,
     })
+}
+
+/// The steps that have plugins.
+fn steps_of<'a>(steps: &'a [StepCounts], duties: &Duties) -> std::slice::Iter<'a, StepCounts> {
+    steps[..duties.plans.len().min(steps.len())].iter()
+}
+
+/// An epoch in the making.
+struct Staging<'a> {
+    now: Instant,
+    /// In the order of the tables.
+    stages: Vec<Stage>,
+    dead: DeadLetters,
+    counts: Counts,
+    stats: Vec<CallStats>,
+    times: TimeStats,
+    report: &'a mut dyn Report,
+}
+
+impl Staging<'_> {
+    /// Take in what the plugins made of a chunk, and hand it to the other steps.
+    async fn chunk(&mut self, mut processed: Processed, duties: &mut Duties) -> Result<()> {
+        let first = match processed.repeats.take() {
+            Some((keys, times)) => duties.first(keys, times).await?,
+            None => None,
+        };
+        if let Some(first) = &first {
+            processed.leave_out_repeats(first)?;
+        }
+        self.counts.add(&processed);
+        self.report.chunk(processed.payload_bytes, processed.rows);
+        for (plugin, stats) in &processed.stats {
+            self.stats[*plugin].merge(stats);
+        }
+        self.times.merge(&processed.times);
+        if let Some(watermarks) = &mut duties.watermarks {
+            processed.observed.iter().for_each(|observed| watermarks.observe(observed, self.now));
+        }
+        for (stage, rows) in self.stages.iter_mut().zip(processed.tables) {
+            stage.write(rows).await?;
+        }
+        self.dead.add(processed.dead_letters).await?;
+        for (step, shown, alerts) in processed.alerts {
+            if let Some((table, rows)) = duties.alerts(step, &shown, alerts)? {
+                self.stages[table].write(rows).await?;
+            }
+        }
+        if let Some(origin) = processed.origin {
+            let fed = processed.fed.into_iter().map(|(step, fed)| (step, Arc::new(fed))).collect();
+            let outcome = duties.feed(FedChunk { fed, origin }).await?;
+            self.take(outcome).await?;
+        }
+        Ok(())
+    }
+
+    /// Take in what came out of steps.
+    async fn take(&mut self, outcome: Outcome) -> Result<()> {
+        self.counts.dead_letters += outcome.dead_letters.len() as u64;
+        self.dead.add(outcome.dead_letters).await?;
+        for (table, rows) in outcome.rows {
+            self.stages[table].write(rows).await?;
+        }
+        Ok(())
+    }
 }
 
 /// The dead letters of an epoch on their way to their table.
@@ -138,6 +238,16 @@ struct DeadLetters {
 }
 
 impl DeadLetters {
+    async fn start(
+        table: &Table,
+        encoders: &Encoders,
+        attempt: &AttemptId,
+        (epoch, clock_us): (Epoch, i64),
+    ) -> Result<Self> {
+        let stage = Stage::start(table, encoders, attempt, epoch).await?;
+        Ok(Self { epoch, clock_us, stage, waiting: Vec::new(), waiting_bytes: 0, samples: Vec::new() })
+    }
+
     async fn add(&mut self, letters: Vec<DeadLetter>) -> Result<()> {
         for letter in letters {
             if self.samples.len() < SAMPLES {

@@ -14,6 +14,10 @@
 //! | `build` | validated configuration → wired parts |
 //! | `workers` | the threads that run plugins, in and out in the same order |
 //! | `rows` | rows → the columns of each table; rejections → dead letters |
+//! | `wire` | windows and rules, wired to what they see |
+//! | `extended` | rows with what a step knows of them: alerts, late rows |
+//! | `steps/` | windows and rules: fed, closed, their state kept |
+//! | `times` | what the event times of a chunk say |
 //! | `epoch` | reads, runs and stages one epoch |
 //! | `check` | everything that can be told before a message is read |
 //! | `commit` | a prepared epoch → its tables |
@@ -25,12 +29,18 @@ mod build;
 mod check;
 mod commit;
 mod epoch;
+mod extended;
 mod progress;
 mod recovery;
 mod rows;
 mod run;
+mod steps;
+mod times;
+mod wire;
 mod workers;
 
 pub use check::check;
-pub use progress::{Counts, PluginProgress, Progress, Report, Silent, SinkProgress, SourceProgress};
+pub use progress::{
+    Counts, EventTimeProgress, PluginProgress, Progress, Report, Silent, SinkProgress, SourceProgress, StateProgress,
+};
 pub use run::{Shutdown, Summary, run};

@@ -9,8 +9,10 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::epoch::StagedEpoch;
+use super::steps::StepCounts;
+use super::times::TimeStats;
 use super::workers::Processed;
-use crate::model::{Epoch, PluginIdentity, SourceRange};
+use crate::model::{Epoch, EventTimeState, PluginIdentity, SourceRange};
 use crate::plugin::CallStats;
 
 /// Who wants to know how a run goes.
@@ -51,6 +53,8 @@ pub struct Counts {
     pub rows: u64,
     /// What became a dead letter instead.
     pub dead_letters: u64,
+    /// The rows that repeated others and were left out.
+    pub repeated: u64,
 }
 
 impl Counts {
@@ -60,6 +64,7 @@ impl Counts {
         self.parsed += processed.parsed;
         self.rows += processed.rows;
         self.dead_letters += processed.dead_letters.len() as u64;
+        self.repeated += processed.repeated;
     }
 
     /// Add the counts of another epoch.
@@ -69,6 +74,7 @@ impl Counts {
         self.parsed += other.parsed;
         self.rows += other.rows;
         self.dead_letters += other.dead_letters;
+        self.repeated += other.repeated;
     }
 }
 
@@ -96,6 +102,8 @@ pub struct Progress {
     pub num_output_rows: u64,
     /// The messages, or parts of messages, that became dead letters.
     pub num_dead_letters: u64,
+    /// The rows that were left out because they repeated others.
+    pub num_duplicate_rows: u64,
     /// Messages a second of the epoch's duration.
     pub processed_rows_per_second: f64,
     /// Where the time went, in milliseconds.
@@ -103,12 +111,60 @@ pub struct Progress {
     /// The time that threads worked, in microseconds: `read`, without the wait
     /// for the plugins, and `encode`, over all encoders.
     pub busy_us: BTreeMap<&'static str, u64>,
+    /// The event times of its rows, if the pipeline has event time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub event_time: Option<EventTimeProgress>,
+    /// The steps that keep state, in the order of the stream.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub state_operators: Vec<StateProgress>,
     /// The source.
     pub sources: Vec<SourceProgress>,
     /// The tables that got rows.
     pub sinks: Vec<SinkProgress>,
     /// The plugins, in the order of the stream.
     pub plugins: Vec<PluginProgress>,
+}
+
+/// The event times of an epoch's rows, in RFC 3339.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EventTimeProgress {
+    /// The earliest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub min: Option<String>,
+    /// The mean.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub avg: Option<String>,
+    /// The latest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max: Option<String>,
+    /// The watermark behind the epoch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub watermark: Option<String>,
+    /// Rows without an event time; they are in no window.
+    pub num_rows_without: u64,
+    /// Rows too far in the future to move the watermark.
+    pub num_rows_ahead: u64,
+}
+
+/// What an epoch did to the groups of one step.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StateProgress {
+    /// The step.
+    pub operator_name: String,
+    /// The groups that are open.
+    pub num_rows_total: u64,
+    /// The groups that are new or changed.
+    pub num_rows_updated: u64,
+    /// The groups that ended.
+    pub num_rows_removed: u64,
+    /// The most memory that an instance had.
+    pub memory_used_bytes: u64,
+    /// The rows that came after their window was closed.
+    pub num_rows_dropped_by_watermark: u64,
+    /// The alerts that it raised.
+    pub num_alerts: u64,
 }
 
 /// What an epoch read.
@@ -213,12 +269,15 @@ impl Progress {
             num_input_bytes: counts.payload_bytes,
             num_output_rows: counts.rows,
             num_dead_letters: counts.dead_letters,
+            num_duplicate_rows: counts.repeated,
             processed_rows_per_second: rate,
             duration_ms: duration_ms.into_iter().map(|(name, time)| (name, millis(time))).collect(),
             busy_us: [("read", staged.busy.read), ("encode", staged.busy.encode)]
                 .into_iter()
                 .map(|(name, time)| (name, micros(time)))
                 .collect(),
+            event_time: staged.event_time.as_ref().map(|state| EventTimeProgress::new(&staged.times, state)),
+            state_operators: staged.steps.iter().map(StateProgress::new).collect(),
             sources: vec![SourceProgress::new(&run.source, &staged.range, counts.messages)],
             sinks: staged.tables.iter().map(|(name, table)| SinkProgress::new(name, table)).collect(),
             plugins: plugins.iter().zip(&staged.stats).map(|(identity, stats)| plugin(identity, stats)).collect(),
@@ -228,6 +287,33 @@ impl Progress {
     /// The epoch.
     pub fn epoch(&self) -> Option<Epoch> {
         Epoch::new(self.batch_id)
+    }
+}
+
+impl EventTimeProgress {
+    fn new(times: &TimeStats, state: &EventTimeState) -> Self {
+        Self {
+            min: times.min.map(rfc3339),
+            avg: times.mean().map(rfc3339),
+            max: times.max.map(rfc3339),
+            watermark: state.watermark.map(|watermark| rfc3339(watermark.0)),
+            num_rows_without: times.missing,
+            num_rows_ahead: times.ahead,
+        }
+    }
+}
+
+impl StateProgress {
+    fn new(counts: &StepCounts) -> Self {
+        Self {
+            operator_name: counts.name.clone(),
+            num_rows_total: counts.open,
+            num_rows_updated: counts.updated,
+            num_rows_removed: counts.ended,
+            memory_used_bytes: counts.stats.peak_memory_bytes as u64,
+            num_rows_dropped_by_watermark: counts.late,
+            num_alerts: counts.alerts,
+        }
     }
 }
 

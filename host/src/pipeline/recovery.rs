@@ -1,15 +1,20 @@
 //! Where a run goes on, from the newest record and the tables.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use serde_json::Value;
 
 use super::build::Parts;
 use super::commit::{all_tables, commit, committed_epoch, staged_for};
+use super::wire::DEDUPLICATION;
 use crate::checkpoint::{Checkpoint, EpochRecord};
+use crate::config::Pipeline;
 use crate::env::{Env, Location};
-use crate::model::{Epoch, Segment, SourceRange};
+use crate::event_time::Watermarks;
+use crate::model::{Epoch, Segment, SourceRange, StepIdentity, StepState};
 use crate::protocol::recover::{Recovery, TableFacts, is_overtaken, recover};
 use crate::sink::delta::{Table, transaction_version};
 use crate::{Error, ErrorKind, Result};
@@ -128,10 +133,7 @@ async fn restore(
         return Ok((Vec::new(), Vec::new()));
     };
     let segments = record.source.segments.clone();
-    let mut contents = Vec::new();
-    for segment in &segments {
-        contents.push(checkpoint.read_segment(segment).await?);
-    }
+    let contents = read_segments(checkpoint, &segments).await?;
     let ranges = match record.source.range {
         // The latest offsets say it all.
         SourceRange::Offsets(_) => vec![(record.epoch, record.source.range.clone())],
@@ -175,4 +177,96 @@ async fn refuse_lost_tables(
         }
     }
     Ok(())
+}
+
+/// Take over where the steps that keep state stand, and start event time.
+///
+/// # Errors
+/// Config if a step is no longer what its state is of; Plugin if one does not
+/// take its state; Corrupt if a segment is damaged.
+pub(super) async fn restore_steps(
+    pipeline: &Pipeline,
+    checkpoint: &Checkpoint,
+    record: Option<&EpochRecord>,
+    parts: &mut Parts,
+    env: &Env,
+) -> Result<BTreeMap<String, StepState>> {
+    let duties = &mut parts.duties;
+    if let Some(settings) = &pipeline.event_time {
+        let state = record.and_then(|record| record.event_time.clone()).unwrap_or_default();
+        duties.watermarks = Some(Watermarks::new(settings.clone(), &state, env.clock.monotonic()));
+    }
+    let kept = record.map(|record| record.steps.clone()).unwrap_or_default();
+    let mut steps = BTreeMap::new();
+    for step in 0..duties.plans.len() {
+        let plan = &duties.plans[step];
+        let (name, Some(identity)) = (plan.name.clone(), plan.identity.clone()) else { continue };
+        let mut state = StepState { identity: identity.clone(), segments: Vec::new() };
+        if let Some(kept) = kept.get(&name) {
+            refuse_other_step(&name, &kept.identity, &identity)?;
+            refuse_other_version(&name, &kept.identity, &plan.restorable)?;
+            let segments = read_segments(checkpoint, &kept.segments).await?;
+            duties.restore(step, segments, kept.identity.state_version).await?;
+            state.segments.clone_from(&kept.segments);
+            // States of an older version are written anew, all of them.
+            let is_current = kept.identity.state_version == identity.state_version;
+            let entries = kept.segments.iter().map(|segment| segment.entries).sum();
+            duties.set_kept(&name, if is_current { entries } else { u64::MAX });
+        }
+        steps.insert(name, state);
+    }
+    if let Some(identity) = duties.deduplication.clone() {
+        let mut state = StepState { identity: identity.clone(), segments: Vec::new() };
+        if let Some(kept) = kept.get(DEDUPLICATION) {
+            refuse_other_step(DEDUPLICATION, &kept.identity, &identity)?;
+            duties.restore_deduplication(read_segments(checkpoint, &kept.segments).await?).await?;
+            state.segments.clone_from(&kept.segments);
+        }
+        steps.insert(DEDUPLICATION.to_owned(), state);
+    }
+    for gone in kept.keys().filter(|name| !steps.contains_key(*name)) {
+        tracing::warn!("the step `{gone}` is not in the pipeline file any more: its state is dropped");
+    }
+    Ok(steps)
+}
+
+async fn read_segments(checkpoint: &Checkpoint, segments: &[Segment]) -> Result<Vec<Bytes>> {
+    let mut contents = Vec::with_capacity(segments.len());
+    for segment in segments {
+        contents.push(checkpoint.read_segment(segment).await?);
+    }
+    Ok(contents)
+}
+
+fn refuse_other_step(name: &str, kept: &StepIdentity, now: &StepIdentity) -> Result<()> {
+    let mut changed = Vec::new();
+    for (what, before) in &kept.shape {
+        let after = now.shape.get(what).map_or("", String::as_str);
+        if before != after {
+            changed.push(format!("`{what}` was \"{before}\" and is \"{after}\""));
+        }
+    }
+    if kept.plugin != now.plugin {
+        let show = |plugin: &Option<String>| plugin.clone().unwrap_or_default();
+        changed.push(format!("`plugin` was \"{}\" and is \"{}\"", show(&kept.plugin), show(&now.plugin)));
+    }
+    if changed.is_empty() {
+        return Ok(());
+    }
+    Err(Error::config(format!(
+        "the step `{name}` keeps state from when {}: put it back, or give the step a new name, \
+         which starts without state",
+        changed.join(", and ")
+    )))
+}
+
+fn refuse_other_version(name: &str, kept: &StepIdentity, restorable: &[u32]) -> Result<()> {
+    if restorable.contains(&kept.state_version) {
+        return Ok(());
+    }
+    Err(Error::config(format!(
+        "the step `{name}` keeps state of version {}, but its plugin reads only the versions {restorable:?}: \
+         use a plugin that reads it, or give the step a new name, which starts without state",
+        kept.state_version
+    )))
 }

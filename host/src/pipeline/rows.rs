@@ -99,7 +99,7 @@ impl Projection {
     }
 }
 
-fn unfit(error: arrow::error::ArrowError) -> Error {
+pub(super) fn unfit(error: arrow::error::ArrowError) -> Error {
     Error::bug("the columns of a table do not fit together").because(error)
 }
 
@@ -166,9 +166,6 @@ pub(super) fn rejected_rows(
 ) -> Result<Vec<DeadLetter>> {
     let letter = |rejection: Rejection| {
         let (place, position) = chunk.place_of(messages.get(rejection.input).map_or(0, |message| *message as usize));
-        let mut writer = LineDelimitedWriter::new(Vec::new());
-        writer.write(&rows.slice(rejection.input, 1)).map_err(unfit)?;
-        writer.finish().map_err(unfit)?;
         Ok(DeadLetter {
             step: plugin.step.clone(),
             place: place.to_owned(),
@@ -177,10 +174,18 @@ pub(super) fn rejected_rows(
             span: None,
             reason: rejection.reason,
             plugin: Some(plugin.clone()),
-            raw: Some(Bytes::from(writer.into_inner())),
+            raw: Some(json_of(&rows.slice(rejection.input, 1))?),
         })
     };
     rejected.into_iter().map(letter).collect()
+}
+
+/// Rows as JSON, one a line.
+pub(super) fn json_of(rows: &RecordBatch) -> Result<Bytes> {
+    let mut writer = LineDelimitedWriter::new(Vec::new());
+    writer.write(rows).map_err(unfit)?;
+    writer.finish().map_err(unfit)?;
+    Ok(Bytes::from(writer.into_inner()))
 }
 
 /// The dead letters of what the source could not deliver.

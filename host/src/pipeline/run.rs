@@ -1,20 +1,22 @@
 //! Trigger, stage, prepare, commit: the loop over the epochs.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::build::{Parts, Wiring};
 use super::commit::{all_tables, commit, committed_epoch, fenced, tidy_up};
-use super::epoch::{StagedEpoch, refuse_too_many_dead_letters, stage};
+use super::epoch::{Plan, StagedEpoch, refuse_too_many_dead_letters, stage};
 use super::progress::{Counts, Durations, Progress, Report, RunIdentity};
-use super::recovery::stand;
+use super::recovery::{restore_steps, stand};
 use crate::checkpoint::{Checkpoint, EpochRecord, SourceState};
 use crate::config::{Pipeline, PipelineFile, Trigger};
 use crate::env::{self, Env, Stopwatch};
-use crate::model::{AttemptId, Epoch, Segment, SourceRange};
+use crate::model::{AttemptId, Epoch, Segment, SourceRange, StepState};
 use crate::protocol::recover::is_overtaken;
 use crate::sink::delta::Table;
 use crate::{Error, Result};
@@ -27,6 +29,9 @@ const FILES_PER_SEGMENT: usize = 20_000;
 /// A segment is merged with the one before it when it is at least half as big:
 /// so there are few, and each entry is written again only a few times.
 const MERGE_AT_RATIO: u64 = 2;
+
+/// The shortest wait for a partition to become idle.
+const SHORTEST_WAIT: Duration = Duration::from_millis(10);
 
 /// Whether a run is asked to stop.
 pub type Shutdown = watch::Receiver<bool>;
@@ -93,6 +98,8 @@ struct Run<'a> {
     attempt: AttemptId,
     next: Epoch,
     segments: Vec<Segment>,
+    /// Where the steps that keep state stand, by name.
+    steps: BTreeMap<String, StepState>,
     /// What was prepared since the last segment.
     ranges: Vec<(Epoch, SourceRange)>,
     /// What went through epochs with too few dead letters to judge them by.
@@ -105,6 +112,7 @@ impl<'a> Run<'a> {
     /// Finish what an earlier run prepared, and stand behind it.
     async fn recover(pipeline: &'a Pipeline, env: &'a Env, checkpoint: Checkpoint, mut parts: Parts) -> Result<Self> {
         let (record, segments, ranges) = stand(&checkpoint, &mut parts, env).await?;
+        let steps = restore_steps(pipeline, &checkpoint, record.as_ref(), &mut parts, env).await?;
         let identity = RunIdentity {
             id: checkpoint.pipeline().id.clone(),
             run_id: env.new_id(),
@@ -120,6 +128,7 @@ impl<'a> Run<'a> {
             attempt: env.new_attempt(),
             next: record.map_or(Epoch::FIRST, |record| record.epoch.next()),
             segments,
+            steps,
             ranges,
             unjudged: Counts::default(),
             committing: None,
@@ -134,23 +143,36 @@ impl<'a> Run<'a> {
         while !*shutdown.borrow() {
             let watch = Stopwatch::start();
             let planned = self.parts.source.plan(self.pipeline.epoch_bounds).await?;
-            let Some(range) = planned else {
-                // Nothing to overlap the commit with.
-                self.finish_commit(report).await?;
-                if self.pipeline.trigger == Trigger::AvailableNow {
-                    return Ok(());
+            let (range, flush) = match planned {
+                Some(range) => (range, false),
+                None => {
+                    // Nothing to overlap the commit with.
+                    self.finish_commit(report).await?;
+                    match self.due_without_rows().await? {
+                        Some(flush) => (self.parts.source.nothing(), flush),
+                        None if self.pipeline.trigger == Trigger::AvailableNow => return Ok(()),
+                        None => {
+                            self.wait(shutdown).await;
+                            continue;
+                        }
+                    }
                 }
-                tokio::select! {
-                    () = self.parts.source.changed() => {}
-                    () = stopped(shutdown) => {}
-                }
-                continue;
             };
             let plan = watch.elapsed();
             let behind = self.parts.source.backlog_bytes();
             report.planned(behind.zip(range.file_bytes()).map(|(behind, range)| behind + range));
             let clock_us = self.env.clock.now_us();
-            let staging = stage(&mut self.parts, &self.attempt, self.next, range, clock_us, report);
+            let now = self.env.clock.monotonic();
+            let plan_of = Plan {
+                pipeline: &self.identity.id,
+                attempt: &self.attempt,
+                epoch: self.next,
+                range,
+                clock_us,
+                now,
+                flush,
+            };
+            let staging = stage(&mut self.parts, plan_of, report);
             let staged = tokio::select! {
                 staged = staging => staged?,
                 // Abandoned: nothing of it is visible, and its files are removed.
@@ -171,12 +193,47 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
+    /// Whether windows are due although there is nothing to read, and whether that
+    /// is because the run ends.
+    async fn due_without_rows(&mut self) -> Result<Option<bool>> {
+        let source = &self.parts.source;
+        let duties = &self.parts.duties;
+        let Some(watermarks) = &duties.watermarks else { return Ok(None) };
+        let due = watermarks.due(self.env.clock.monotonic(), |partition| source.has_unread(partition));
+        if due > watermarks.current()
+            && let Some(due) = due
+            && duties.is_due(due).await?
+        {
+            return Ok(Some(false));
+        }
+        let ends = self.pipeline.trigger == Trigger::AvailableNow && self.pipeline.flush_at_end;
+        Ok((ends && duties.latest_end().await?.is_some()).then_some(true))
+    }
+
+    /// Wait until there may be something to do.
+    async fn wait(&mut self, shutdown: &mut Shutdown) {
+        let now = self.env.clock.monotonic();
+        let idle = self.parts.duties.watermarks.as_ref().and_then(|watermarks| watermarks.next_idle(now));
+        let idle = async {
+            match idle {
+                Some(idle) => tokio::time::sleep(idle.max(SHORTEST_WAIT)).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = self.parts.source.changed() => {}
+            () = idle => {}
+            () = stopped(shutdown) => {}
+        }
+    }
+
     /// Make the record of a staged epoch durable and begin its commit.
     async fn prepare(&mut self, staged: StagedEpoch, plan: Duration) -> Result<()> {
         let watch = Stopwatch::start();
         self.refuse_if_overtaken().await?;
         self.ranges.push((staged.epoch, staged.range.clone()));
         self.roll_segments().await?;
+        self.keep_states(&staged).await?;
         let record = EpochRecord {
             pipeline: self.identity.id.clone(),
             lane: self.checkpoint.lane().clone(),
@@ -190,6 +247,8 @@ impl<'a> Run<'a> {
             },
             tables: staged.tables.clone(),
             plugins: self.parts.plugins.clone(),
+            event_time: staged.event_time.clone(),
+            steps: self.steps.clone(),
         };
         let prepared = self.checkpoint.prepare(&record).await?;
         self.next = self.next.next();
@@ -241,23 +300,55 @@ impl<'a> Run<'a> {
             return Ok(());
         }
         let Some(&(through, _)) = self.ranges.last() else { return Ok(()) };
-        let Some((bytes, mut entries)) = self.parts.source.segment(&self.ranges)? else {
+        let Some((bytes, entries)) = self.parts.source.segment(&self.ranges)? else {
             // The latest range says it all.
             self.ranges.drain(..self.ranges.len() - 1);
             return Ok(());
         };
-        let mut bytes = bytes.to_vec();
-        while let Some(last) = self.segments.pop_if(|last| last.entries <= entries * MERGE_AT_RATIO) {
-            let mut merged = self.checkpoint.read_segment(&last).await?.to_vec();
-            merged.append(&mut bytes);
-            bytes = merged;
-            entries += last.entries;
-        }
-        let segment = self.checkpoint.write_segment(self.next, &self.attempt, through, (bytes.into(), entries)).await?;
-        self.segments.push(segment);
+        let place = (self.next, &self.attempt);
+        append_segment(&self.checkpoint, &mut self.segments, "source", place, (through, bytes, entries)).await?;
         self.ranges.clear();
         Ok(())
     }
+
+    /// Write what an epoch changed in the states of steps.
+    async fn keep_states(&mut self, staged: &StagedEpoch) -> Result<()> {
+        let place = (staged.epoch, &self.attempt);
+        for delta in &staged.deltas {
+            let Some(state) = self.steps.get_mut(&delta.step) else { continue };
+            if delta.is_whole {
+                state.segments.clear();
+            }
+            let change = (staged.epoch, delta.bytes.clone(), delta.entries);
+            append_segment(&self.checkpoint, &mut state.segments, &delta.step, place, change).await?;
+            let kept = state.segments.iter().map(|segment| segment.entries).sum();
+            self.parts.duties.set_kept(&delta.step, kept);
+        }
+        Ok(())
+    }
+}
+
+/// Put a change behind the segments of a step, merged with those before it that
+/// are alike in size.
+async fn append_segment(
+    checkpoint: &Checkpoint,
+    segments: &mut Vec<Segment>,
+    step: &str,
+    place: (Epoch, &AttemptId),
+    (through, bytes, mut entries): (Epoch, Bytes, u64),
+) -> Result<()> {
+    let mut parts = vec![bytes];
+    while let Some(last) = segments.pop_if(|last| last.entries <= entries * MERGE_AT_RATIO) {
+        parts.push(checkpoint.read_segment(&last).await?);
+        entries += last.entries;
+    }
+    parts.reverse();
+    let bytes = match parts.as_slice() {
+        [bytes] => bytes.clone(),
+        parts => parts.concat().into(),
+    };
+    segments.push(checkpoint.write_segment(step, place, through, (bytes, entries)).await?);
+    Ok(())
 }
 
 /// Resolves when a stop is asked for.

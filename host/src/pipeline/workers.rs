@@ -1,13 +1,17 @@
 //! The threads that run plugins: chunks go round to them and come back in the
 //! order in which they went.
 
-use arrow::array::RecordBatch;
+use arrow::array::{BooleanArray, RecordBatch};
+use arrow::compute::filter_record_batch;
 use tokio::sync::mpsc;
 
-use super::rows::{Projection, rejected_messages, rejected_rows, unreadable};
+use super::rows::{Projection, rejected_messages, rejected_rows, unfit, unreadable};
+use super::steps::{Fed, Feeder, Input, Times};
+use super::times::{TimeRule, TimeStats};
 use crate::env::{self, Worker};
+use crate::event_time::{KeyColumns, KeyRows, Observed};
 use crate::model::PluginIdentity;
-use crate::plugin::{CallStats, Messages, Parser, Transform};
+use crate::plugin::{Alerts, CallStats, FailedInput, Messages, Parser, Rule, Transform};
 use crate::sink::dead_letter::DeadLetter;
 use crate::source::Chunk;
 use crate::{Error, Result};
@@ -30,8 +34,49 @@ pub(super) struct Processed {
     pub(super) parsed: u64,
     /// The rows that came out of the last step.
     pub(super) rows: u64,
-    /// What each step cost, parser first.
-    pub(super) stats: Vec<CallStats>,
+    /// The rows that repeated others.
+    pub(super) repeated: u64,
+    /// What each plugin cost, by its place among all of the pipeline.
+    pub(super) stats: Vec<(usize, CallStats)>,
+    /// What the event times say of each partition.
+    pub(super) times: TimeStats,
+    pub(super) observed: Vec<Observed>,
+    /// What rules without memory raised: the step, what its table shows of all
+    /// rows, and the alerts.
+    pub(super) alerts: Vec<(usize, RecordBatch, Alerts)>,
+    /// What tells which rows come twice.
+    pub(super) repeats: Option<(KeyRows, Times)>,
+    /// What other steps see of the chunk.
+    pub(super) fed: Vec<(usize, Fed)>,
+    /// What the rows came from, for those that steps cannot do.
+    pub(super) origin: Option<Origin>,
+}
+
+impl Processed {
+    /// Leave out the rows that repeat others; `first` says which do not.
+    pub(super) fn leave_out_repeats(&mut self, first: &BooleanArray) -> Result<()> {
+        for table in &mut self.tables {
+            *table = filter_record_batch(table, first).map_err(unfit)?;
+        }
+        for (_, _, alerts) in &mut self.alerts {
+            let kept: Vec<bool> = alerts.rows.iter().map(|row| first.value(*row as usize)).collect();
+            alerts.retain(&BooleanArray::from(kept))?;
+        }
+        for (_, fed) in &mut self.fed {
+            fed.keep(first);
+        }
+        self.repeated = first.false_count() as u64;
+        self.rows -= self.repeated;
+        Ok(())
+    }
+}
+
+/// What rows came from.
+#[derive(Debug)]
+pub(super) struct Origin {
+    pub(super) chunk: Chunk,
+    pub(super) rows: RecordBatch,
+    pub(super) messages: Vec<u32>,
 }
 
 /// The plugins of a pipeline, for one worker.
@@ -41,6 +86,21 @@ pub(super) struct Steps {
     pub(super) projections: Vec<Projection>,
     /// Which of the chunk's fields the parser sees, by index.
     pub(super) parser_fields: Vec<usize>,
+    pub(super) times: Option<TimeRule>,
+    /// Rules that judge each row alone.
+    pub(super) rules: Vec<RowRule>,
+    /// What goes to the other steps.
+    pub(super) feeders: Vec<Feeder>,
+    /// The columns in which rows that come twice are the same.
+    pub(super) repeats: Option<KeyColumns>,
+}
+
+/// A rule that judges each row alone.
+pub(super) struct RowRule {
+    pub(super) rule: Rule,
+    pub(super) feeder: Feeder,
+    /// Its place among the plugins of the pipeline.
+    pub(super) plugin: usize,
 }
 
 impl Steps {
@@ -50,6 +110,10 @@ impl Steps {
             transforms: self.transforms.iter().map(Transform::fork).collect(),
             projections: self.projections.clone(),
             parser_fields: self.parser_fields.clone(),
+            times: self.times,
+            rules: self.rules.iter().map(RowRule::fork).collect(),
+            feeders: self.feeders.clone(),
+            repeats: self.repeats.clone(),
         }
     }
 
@@ -71,25 +135,81 @@ impl Steps {
         let (mut rows, mut origins) = (produced.rows, produced.origins);
         let parsed = rows.num_rows() as u64;
         dead_letters.extend(rejected_messages(&identities[0], &chunk, produced.rejected));
-        let mut stats = vec![self.parser.take_stats()];
+        let mut stats = vec![(0, self.parser.take_stats())];
         for (transform, identity) in self.transforms.iter_mut().zip(&identities[1..]) {
             transform.set_now(clock_us);
             let produced = transform.apply(&rows)?;
             dead_letters.extend(rejected_rows(identity, &chunk, &rows, &origins, produced.rejected)?);
             origins = produced.origins.iter().map(|row| origins[*row as usize]).collect();
             rows = produced.rows;
-            stats.push(transform.take_stats());
+            stats.push((stats.len(), transform.take_stats()));
         }
         let project = |projection: &Projection| projection.apply(&rows, &origins, &chunk.fields, clock_us);
-        Ok(Processed {
-            tables: self.projections.iter().map(project).collect::<Result<_>>()?,
+        let tables = self.projections.iter().map(project).collect::<Result<Vec<RecordBatch>>>()?;
+        let mut processed = Processed {
+            tables,
             dead_letters,
             messages: chunk.messages() as u64,
             payload_bytes: chunk.payload.len() as u64,
             parsed,
             rows: rows.num_rows() as u64,
             stats,
-        })
+            ..Processed::default()
+        };
+        self.judge(&mut processed, Origin { chunk, rows, messages: origins }, clock_us)?;
+        Ok(processed)
+    }
+
+    /// Run the rules that judge each row alone, and say what other steps see.
+    fn judge(&mut self, processed: &mut Processed, origin: Origin, clock_us: i64) -> Result<()> {
+        let Origin { chunk, rows, messages } = &origin;
+        let times = match &self.times {
+            Some(rule) => {
+                let times = Times::of(rows.column(rule.column));
+                (processed.times, processed.observed) = rule.measure(&times, messages, chunk, clock_us);
+                times
+            }
+            None => Times::none(rows.num_rows()),
+        };
+        for RowRule { rule, feeder, plugin } in &mut self.rules {
+            let input = input(feeder.input, rows, &processed.tables)?;
+            rule.set_now(clock_us);
+            let judged = rule.evaluate(&[], &feeder.needed(input, &times)?)?;
+            processed.stats.push((*plugin, rule.take_stats()));
+            let failed = judged.failed.into_iter().map(FailedInput::into_rejection).collect();
+            let identity = rule.plugin().identity(rule.step());
+            processed.dead_letters.extend(rejected_rows(&identity, chunk, rows, messages, failed)?);
+            if let Some(shown) = feeder.shown.as_ref().filter(|_| !judged.alerts.is_empty()) {
+                let shown = shown.apply(input, messages, &chunk.fields, clock_us)?;
+                processed.alerts.push((feeder.step, shown, judged.alerts));
+            }
+        }
+        for feeder in &self.feeders {
+            let input = input(feeder.input, rows, &processed.tables)?;
+            let fed = feeder.feed(input, &times, (messages, &chunk.fields), clock_us)?;
+            processed.fed.push((feeder.step, fed));
+        }
+        if let Some(repeats) = &self.repeats {
+            processed.repeats = Some((repeats.rows(rows)?, times));
+        }
+        if !self.feeders.is_empty() {
+            processed.origin = Some(origin);
+        }
+        Ok(())
+    }
+}
+
+fn input<'a>(input: Input, rows: &'a RecordBatch, tables: &'a [RecordBatch]) -> Result<&'a RecordBatch> {
+    match input {
+        Input::Rows => Ok(rows),
+        Input::Table(index) => tables.get(index).ok_or_else(|| Error::bug("a step sees a table that there is not")),
+        Input::Window(_) => Err(Error::bug("a worker cannot see what a window gives")),
+    }
+}
+
+impl RowRule {
+    fn fork(&self) -> Self {
+        Self { rule: self.rule.fork(), feeder: self.feeder.clone(), plugin: self.plugin }
     }
 }
 

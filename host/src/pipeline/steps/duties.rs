@@ -1,0 +1,404 @@
+//! What the steps of an epoch have to do, and when.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch, StringArray, TimestampMicrosecondArray};
+use arrow::compute::filter_record_batch;
+use arrow::datatypes::{Schema, TimestampMicrosecondType};
+use bytes::Bytes;
+
+use super::super::rows::{json_of, rejected_rows, unfit};
+use super::super::wire::{DEDUPLICATION, Output, StepPlan};
+use super::super::workers::Origin;
+use super::feed::{Fed, Times};
+use super::shard::{Answer, Asked, Ended, Shards};
+use super::window::Closed;
+use crate::Result;
+use crate::event_time::{KeyRows, LateRow, Observed, Watermarks};
+use crate::model::{Digest, Epoch, EventTime, PartitionId, PluginIdentity, SourceRange, StepIdentity};
+use crate::plugin::{Alerts, CallStats, FailedInput};
+use crate::sink::dead_letter::DeadLetter;
+
+/// A step's state is written as a whole when its segments hold so many times the
+/// entries of its open groups,
+const WHOLE_AT_RATIO: u64 = 4;
+/// and more than so many.
+const WHOLE_AT_LEAST: u64 = 4096;
+
+/// What steps see of a chunk, and what is needed to name its rows.
+pub(in super::super) struct FedChunk {
+    pub(in super::super) fed: Vec<(usize, Arc<Fed>)>,
+    pub(in super::super) origin: Origin,
+}
+
+/// What came out of steps.
+#[derive(Default)]
+pub(in super::super) struct Outcome {
+    /// Rows for tables, by the index of the table.
+    pub(in super::super) rows: Vec<(usize, RecordBatch)>,
+    pub(in super::super) dead_letters: Vec<DeadLetter>,
+}
+
+/// What an epoch changed in the state of a step.
+#[derive(Debug)]
+pub(in super::super) struct Delta {
+    /// The name of the step.
+    pub(in super::super) step: String,
+    pub(in super::super) bytes: Bytes,
+    pub(in super::super) entries: u64,
+    /// Whether it replaces all that came before.
+    pub(in super::super) is_whole: bool,
+}
+
+/// What an epoch did to one step.
+#[derive(Debug, Clone, Default)]
+pub(in super::super) struct StepCounts {
+    pub(in super::super) name: String,
+    /// Groups that are open.
+    pub(in super::super) open: u64,
+    /// Groups that are new or changed.
+    pub(in super::super) updated: u64,
+    /// Groups that ended.
+    pub(in super::super) ended: u64,
+    /// Rows that came too late.
+    pub(in super::super) late: u64,
+    pub(in super::super) alerts: u64,
+    pub(in super::super) stats: CallStats,
+}
+
+/// The steps of a pipeline at work.
+pub(in super::super) struct Duties {
+    pub(in super::super) plans: Vec<StepPlan>,
+    shards: Option<Shards>,
+    pub(in super::super) watermarks: Option<Watermarks>,
+    /// What is remembered of rows is of, where rows may come twice.
+    pub(in super::super) deduplication: Option<StepIdentity>,
+    under_way: Option<(FedChunk, Vec<Asked<Answer>>)>,
+    counts: Vec<StepCounts>,
+    /// The name of an alert's origin, but for its step and number.
+    origin: String,
+    clock_us: i64,
+    /// By step, deduplication last.
+    sizes: Vec<Size>,
+}
+
+/// How much state a step has.
+#[derive(Debug, Clone, Copy, Default)]
+struct Size {
+    /// Groups that are open.
+    open: u64,
+    /// Entries in its segments.
+    kept: u64,
+}
+
+impl Size {
+    /// Whether the segments hold so much that is over that all is written anew.
+    fn is_wasteful(self) -> bool {
+        self.kept > WHOLE_AT_LEAST && self.kept > self.open.saturating_mul(WHOLE_AT_RATIO)
+    }
+}
+
+impl Duties {
+    pub(in super::super) fn new(
+        plans: Vec<StepPlan>,
+        shards: Option<Shards>,
+        deduplication: Option<StepIdentity>,
+    ) -> Self {
+        let sizes = vec![Size::default(); plans.len() + 1];
+        Self {
+            plans,
+            shards,
+            watermarks: None,
+            deduplication,
+            under_way: None,
+            counts: Vec::new(),
+            origin: String::new(),
+            clock_us: 0,
+            sizes,
+        }
+    }
+
+    /// Know the partitions that an epoch reads, also those without event times.
+    pub(in super::super) fn hear_of(&mut self, range: &SourceRange, now: Instant) {
+        let (Some(watermarks), SourceRange::Offsets(partitions)) = (&mut self.watermarks, range) else { return };
+        for (partition, _) in partitions.iter().filter(|(_, offsets)| !offsets.is_empty()) {
+            watermarks.observe(&Observed { partition: partition.clone(), max: None }, now);
+        }
+    }
+
+    /// Let the watermark that is due take effect.
+    pub(in super::super) fn advance(&mut self, now: Instant, unread: impl Fn(&PartitionId) -> bool) {
+        if let Some(watermarks) = &mut self.watermarks {
+            watermarks.advance(now, unread);
+        }
+    }
+
+    /// Move the watermark to this instant at least.
+    pub(in super::super) fn advance_to(&mut self, time: EventTime) {
+        if let Some(watermarks) = &mut self.watermarks {
+            watermarks.advance_to(time);
+        }
+    }
+
+    /// The watermark in force.
+    pub(in super::super) fn watermark(&self) -> Option<EventTime> {
+        self.watermarks.as_ref().and_then(Watermarks::current)
+    }
+
+    pub(in super::super) async fn begin(&mut self, pipeline: &str, epoch: Epoch, clock_us: i64) -> Result<()> {
+        self.origin = format!("{pipeline}/{epoch}");
+        self.clock_us = clock_us;
+        let count = |plan: &StepPlan| StepCounts { name: plan.name.clone(), ..StepCounts::default() };
+        self.counts = self.plans.iter().map(count).collect();
+        if let Some(shards) = &self.shards {
+            let set = shards.ask(move |shard| {
+                shard.set_now(clock_us);
+                Ok(())
+            });
+            set.await?.answers().await?;
+        }
+        Ok(())
+    }
+
+    /// Which rows repeat no other.
+    pub(in super::super) async fn first(&self, keys: KeyRows, times: Times) -> Result<Option<BooleanArray>> {
+        let Some(shards) = &self.shards else { return Ok(None) };
+        let first = shards.ask_first(move |shard| shard.first(&keys, &times)).await?;
+        Ok((first.true_count() < first.len()).then_some(first))
+    }
+
+    /// Feed a chunk, and say what came of the one before it.
+    pub(in super::super) async fn feed(&mut self, chunk: FedChunk) -> Result<Outcome> {
+        let outcome = self.drain().await?;
+        let mut asked = Vec::with_capacity(chunk.fed.len());
+        for (step, fed) in &chunk.fed {
+            asked.push(self.ask_to_feed(*step, Arc::clone(fed)).await?);
+        }
+        self.under_way = Some((chunk, asked));
+        Ok(outcome)
+    }
+
+    /// What came of the last chunk.
+    pub(in super::super) async fn drain(&mut self) -> Result<Outcome> {
+        let Some((chunk, asked)) = self.under_way.take() else { return Ok(Outcome::default()) };
+        let mut outcome = Outcome::default();
+        for ((step, fed), asked) in chunk.fed.iter().zip(asked) {
+            for answer in asked.answers().await? {
+                let failed = self.take(*step, fed, answer, &mut outcome)?;
+                let plugin = &self.plans[*step].plugin;
+                let rejected = failed.into_iter().map(FailedInput::into_rejection).collect();
+                let Origin { chunk, rows, messages } = &chunk.origin;
+                outcome.dead_letters.extend(rejected_rows(plugin, chunk, rows, messages, rejected)?);
+            }
+        }
+        Ok(outcome)
+    }
+
+    async fn ask_to_feed(&self, step: usize, fed: Arc<Fed>) -> Result<Asked<Answer>> {
+        let watermark = self.watermark();
+        let shards = self.shards.as_ref().ok_or_else(|| crate::Error::bug("a step without shards was fed"))?;
+        shards.ask(move |shard| shard.feed(step, &fed, watermark)).await
+    }
+
+    /// The rows of an answer; the failed inputs are left over.
+    fn take(&mut self, step: usize, fed: &Fed, answer: Answer, outcome: &mut Outcome) -> Result<Vec<FailedInput>> {
+        self.counts[step].late += answer.late.len() as u64;
+        if let (Output::Window { late: Some((table, extended)), .. }, false, Some(shown)) =
+            (&self.plans[step].output, answer.late.is_empty(), &fed.shown)
+        {
+            let origins: Vec<u32> = answer.late.iter().map(|late| late.row).collect();
+            let time = |pick: fn(&LateRow) -> EventTime| -> ArrayRef {
+                let times = answer.late.iter().map(|late| pick(late).0);
+                Arc::new(TimestampMicrosecondArray::from_iter_values(times).with_timezone("UTC"))
+            };
+            let windows = [time(|late| late.window.start), time(|late| late.window.end)];
+            outcome.rows.push((*table, extended.apply(shown, &origins, &windows)?));
+        }
+        if let (Some(alerts), Some(shown)) = (answer.alerts, &fed.shown) {
+            outcome.rows.extend(self.alerts(step, shown, alerts)?);
+        }
+        Ok(answer.failed)
+    }
+
+    /// The rows of alerts; `shown` is what their table shows of all rows.
+    pub(in super::super) fn alerts(
+        &mut self,
+        step: usize,
+        shown: &RecordBatch,
+        alerts: Alerts,
+    ) -> Result<Option<(usize, RecordBatch)>> {
+        let Output::Rule { table, alerts: extended } = &self.plans[step].output else { return Ok(None) };
+        if alerts.is_empty() {
+            return Ok(None);
+        }
+        let (counts, name) = (&mut self.counts[step], &self.plans[step].name);
+        let ids = (counts.alerts..).take(alerts.len()).map(|number| {
+            let digest = Digest::of(format!("{}/{name}/{number}", self.origin).as_bytes()).to_string();
+            digest[..ID_DIGITS].to_owned()
+        });
+        let ids = StringArray::from_iter_values(ids);
+        counts.alerts += alerts.len() as u64;
+        let columns: [ArrayRef; 4] =
+            [Arc::new(ids), Arc::new(alerts.kind), Arc::new(alerts.severity), Arc::new(alerts.message)];
+        Ok(Some((*table, extended.apply(shown, &alerts.rows, &columns)?)))
+    }
+
+    /// Close what ends at this watermark, each window behind its input, and say
+    /// what came of it.
+    pub(in super::super) async fn close(&mut self, watermark: Option<EventTime>) -> Result<Outcome> {
+        let mut outcome = Outcome::default();
+        for step in 0..self.plans.len() {
+            let Some(shards) = &self.shards else { break };
+            let closed = shards.ask(move |shard| shard.close(step, watermark)).await?.answers().await?;
+            for (closed, ended) in closed {
+                self.counts[step].ended += ended;
+                if let Some(closed) = closed {
+                    self.emit(step, closed, &mut outcome).await?;
+                }
+            }
+        }
+        Ok(outcome)
+    }
+
+    /// The rows of a window go to its table and to the steps behind it.
+    async fn emit(&mut self, step: usize, closed: Closed, outcome: &mut Outcome) -> Result<()> {
+        let plan = &self.plans[step];
+        for (raw, reason) in closed.failed {
+            outcome.dead_letters.push(of_window(&plan.plugin, &plan.name, reason, raw));
+        }
+        let rows = closed.rows;
+        if rows.num_rows() == 0 {
+            return Ok(());
+        }
+        let nothing = RecordBatch::new_empty(Arc::new(Schema::empty()));
+        if let Output::Window { table: Some((table, projection)), .. } = &plan.output {
+            outcome.rows.push((*table, projection.apply(&rows, &[], &nothing, self.clock_us)?));
+        }
+        for feeder in plan.behind.clone() {
+            let is_window = matches!(self.plans[feeder.step].output, Output::Window { .. });
+            // A window that counted what is not final would count it twice.
+            let rows = if is_window { final_rows(&rows)? } else { rows.clone() };
+            let fed = Arc::new(feeder.feed(&rows, &last_instants(&rows)?, (&[], &nothing), self.clock_us)?);
+            for answer in self.ask_to_feed(feeder.step, Arc::clone(&fed)).await?.answers().await? {
+                let failed = self.take(feeder.step, &fed, answer, outcome)?;
+                let plan = &self.plans[feeder.step];
+                for FailedInput { input, reason } in failed {
+                    outcome.dead_letters.push(of_window(
+                        &plan.plugin,
+                        &plan.name,
+                        reason,
+                        json_of(&rows.slice(input, 1))?,
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What the epoch changed in the states, and what it did to each step.
+    pub(in super::super) async fn end(&mut self) -> Result<(Vec<Delta>, Vec<StepCounts>)> {
+        let mut deltas = Vec::new();
+        let Some(shards) = &self.shards else { return Ok((deltas, std::mem::take(&mut self.counts))) };
+        for step in 0..self.plans.len() {
+            let all = self.sizes[step].is_wasteful();
+            let ended = shards.ask(move |shard| shard.end_epoch(step, all)).await?.answers().await?;
+            let counts = &mut self.counts[step];
+            (counts.open, counts.updated) = (0, 0);
+            for ended in &ended {
+                counts.open += ended.open;
+                counts.updated += ended.updated;
+                counts.stats.merge(&ended.stats);
+            }
+            self.sizes[step].open = counts.open;
+            deltas.extend(delta(&self.plans[step].name, ended, all));
+        }
+        if self.deduplication.is_some() {
+            let watermark = self.watermarks.as_ref().and_then(Watermarks::current);
+            let size = &mut self.sizes[self.plans.len()];
+            let all = size.is_wasteful();
+            let ended = shards.ask_first(move |shard| shard.end_deduplication(watermark, all)).await?;
+            size.open = ended.open;
+            self.counts.push(StepCounts {
+                name: DEDUPLICATION.to_owned(),
+                open: ended.open,
+                updated: ended.updated,
+                ..StepCounts::default()
+            });
+            deltas.extend(delta(DEDUPLICATION, vec![ended], all));
+        }
+        Ok((deltas, std::mem::take(&mut self.counts)))
+    }
+}
+
+impl Duties {
+    /// How many entries the segments of a step hold.
+    pub(in super::super) fn set_kept(&mut self, step: &str, entries: u64) {
+        let number = self.plans.iter().position(|plan| plan.name == step).unwrap_or(self.plans.len());
+        self.sizes[number].kept = entries;
+    }
+
+    /// Take over what was kept of a step.
+    pub(in super::super) async fn restore(&self, step: usize, segments: Vec<Bytes>, version: u32) -> Result<()> {
+        let Some(shards) = &self.shards else { return Ok(()) };
+        let segments = Arc::new(segments);
+        shards.ask(move |shard| shard.restore(step, &segments, version)).await?.answers().await?;
+        Ok(())
+    }
+
+    /// Take over which rows are remembered.
+    pub(in super::super) async fn restore_deduplication(&self, segments: Vec<Bytes>) -> Result<()> {
+        let Some(shards) = &self.shards else { return Ok(()) };
+        shards.ask_first(move |shard| shard.restore_deduplication(&segments)).await
+    }
+
+    /// The end of the last window that is open.
+    pub(in super::super) async fn latest_end(&self) -> Result<Option<EventTime>> {
+        let Some(shards) = &self.shards else { return Ok(None) };
+        let ends = shards.ask(|shard| Ok(shard.latest_end())).await?.answers().await?;
+        Ok(ends.into_iter().flatten().max())
+    }
+
+    /// Whether a window ends at this watermark.
+    pub(in super::super) async fn is_due(&self, watermark: EventTime) -> Result<bool> {
+        let Some(shards) = &self.shards else { return Ok(false) };
+        let due = shards.ask(move |shard| Ok(shard.is_due(watermark))).await?.answers().await?;
+        Ok(due.contains(&true))
+    }
+}
+
+/// The digits of an alert's identifier, in hexadecimal.
+const ID_DIGITS: usize = 32;
+
+/// The dead letter of something that came out of a window.
+fn of_window(plugin: &PluginIdentity, step: &str, reason: String, raw: Bytes) -> DeadLetter {
+    DeadLetter {
+        step: step.to_owned(),
+        place: step.to_owned(),
+        position: 0,
+        element: None,
+        span: None,
+        reason,
+        plugin: Some(plugin.clone()),
+        raw: Some(raw),
+    }
+}
+
+fn final_rows(rows: &RecordBatch) -> Result<RecordBatch> {
+    let is_final = rows.columns().last().map(|column| column.as_boolean().clone());
+    is_final.map_or_else(|| Ok(rows.clone()), |is_final| filter_record_batch(rows, &is_final).map_err(unfit))
+}
+
+/// The event time of what a window gives: its last instant.
+fn last_instants(rows: &RecordBatch) -> Result<Times> {
+    let missing = || crate::Error::bug("a window without an end");
+    let ends = rows.column_by_name("window_end").ok_or_else(missing)?.as_primitive::<TimestampMicrosecondType>();
+    let last: TimestampMicrosecondArray = ends.unary(|end| end - 1);
+    Ok(Times::of(&(Arc::new(last.with_timezone("UTC")) as ArrayRef)))
+}
+
+fn delta(step: &str, ended: Vec<Ended>, is_whole: bool) -> Option<Delta> {
+    let entries = ended.iter().map(|ended| ended.entries).sum();
+    let parts: Vec<Bytes> = ended.into_iter().filter_map(|ended| ended.bytes).collect();
+    (!parts.is_empty()).then(|| Delta { step: step.to_owned(), bytes: parts.concat().into(), entries, is_whole })
+}
