@@ -6,10 +6,10 @@
 pub mod binary;
 pub mod faults;
 pub mod hosts;
+pub mod http;
 pub mod intercept;
 pub mod memory;
 pub mod parking;
-pub mod http;
 pub mod python;
 pub mod readings;
 pub mod tables;
