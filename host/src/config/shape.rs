@@ -96,7 +96,7 @@ impl<'a> Shape<'a> {
         let at = join(path, key);
         let is_section = schema_of_key.get("type").is_some_and(|kind| kind == "object");
         let (what, remedy) = match example {
-            _ if is_section && key == "table" => ("section", "add `[table.NAME]`".to_owned()),
+            _ if is_section && path.is_empty() && key == "table" => ("section", "add `[table.NAME]`".to_owned()),
             _ if is_section => ("section", format!("add `[{at}]`")),
             Some(example) => ("key", format!("add `{key} = {example}`")),
             None => ("key", format!("add `{key}`")),

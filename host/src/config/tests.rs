@@ -166,7 +166,7 @@ fn seven_different_mistakes_are_reported_at_once() {
 #[test]
 fn shape_problems_say_what_is_allowed() {
     check(&[("[parser]", "[parsr]")], 1, &["12: parsr: unknown section `parsr` in the file = did you mean `parser`?"]);
-    check(&[("[table.events]", "[rule.x]")], 2, &["unknown section `rule` in the file = allowed here:", "`table`"]);
+    check(&[("[table.events]", "[outlet.x]")], 2, &["unknown section `outlet` in the file = allowed here:", "`table`"]);
     check(
         &[("name = \"factory\"", "")],
         1,

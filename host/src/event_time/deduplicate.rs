@@ -93,24 +93,27 @@ mod tests {
     use std::sync::Arc;
 
     use arrow::array::{Array, Int64Array, RecordBatch};
-    use arrow::datatypes::{DataType, Field, Schema};
+    use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
     use super::super::keys::KeyColumns;
     use super::*;
 
-    fn keys(numbers: &[i64]) -> KeyRows {
-        let schema = Arc::new(Schema::new(vec![Field::new("id", DataType::Int64, true)]));
-        let batch = RecordBatch::try_new(Arc::clone(&schema), vec![Arc::new(Int64Array::from(numbers.to_vec()))]);
-        let columns = KeyColumns::new(&["id".to_owned()], &schema).unwrap();
+    fn schema() -> SchemaRef {
+        Arc::new(Schema::new(vec![Field::new("id", DataType::Int64, true)]))
+    }
+
+    fn keys(columns: &KeyColumns, numbers: &[i64]) -> KeyRows {
+        let batch = RecordBatch::try_new(schema(), vec![Arc::new(Int64Array::from(numbers.to_vec()))]);
         columns.rows(&batch.unwrap()).unwrap()
     }
 
     #[test]
     fn first_row_wins_until_it_is_forgotten() {
         let settings = DeduplicateSettings { by: vec!["id".to_owned()], within: Span(10) };
+        let columns = KeyColumns::new(&settings.by, &schema()).unwrap();
         let mut rows = Deduplicator::new(&settings);
         let mut check = |ids: &[i64], times: &[i64], expected: &[bool]| {
-            let first = rows.first(&keys(ids), times, None);
+            let first = rows.first(&keys(&columns, ids), times, None);
             assert_eq!(first.values().iter().collect::<Vec<_>>(), expected, "{ids:?} at {times:?}");
         };
         check(&[1, 2, 1, 1], &[100, 100, 105, 99], &[true, true, false, false]);
@@ -118,7 +121,7 @@ mod tests {
         check(&[1, 1, 2], &[110, 119, 109], &[true, false, false]);
         rows.forget(EventTime(120));
         assert!(rows.groups().is_empty());
-        let first = rows.first(&keys(&[1]), &[119], None);
+        let first = rows.first(&keys(&columns, &[1]), &[119], None);
         assert!(first.value(0) && first.null_count() == 0);
     }
 }
