@@ -165,6 +165,8 @@ pub struct StateProgress {
     pub num_rows_dropped_by_watermark: u64,
     /// The alerts that it raised.
     pub num_alerts: u64,
+    /// The bytes of changed state that it wrote, merging aside.
+    pub state_bytes_written: u64,
 }
 
 /// What an epoch read.
@@ -313,6 +315,7 @@ impl StateProgress {
             memory_used_bytes: counts.stats.peak_memory_bytes as u64,
             num_rows_dropped_by_watermark: counts.late,
             num_alerts: counts.alerts,
+            state_bytes_written: counts.written,
         }
     }
 }

@@ -64,6 +64,8 @@ pub(in super::super) struct StepCounts {
     /// Rows that came too late.
     pub(in super::super) late: u64,
     pub(in super::super) alerts: u64,
+    /// The bytes of changed state.
+    pub(in super::super) written: u64,
     pub(in super::super) stats: CallStats,
 }
 
@@ -308,6 +310,7 @@ impl Duties {
             for ended in &ended {
                 counts.open += ended.open;
                 counts.updated += ended.updated;
+                counts.written += ended.bytes.as_ref().map_or(0, Bytes::len) as u64;
                 counts.stats.merge(&ended.stats);
             }
             self.sizes[step].open = counts.open;
@@ -323,6 +326,7 @@ impl Duties {
                 name: DEDUPLICATION.to_owned(),
                 open: ended.open,
                 updated: ended.updated,
+                written: ended.bytes.as_ref().map_or(0, Bytes::len) as u64,
                 ..StepCounts::default()
             });
             deltas.extend(delta(DEDUPLICATION, vec![ended], all));

@@ -5,8 +5,9 @@
 
 #![expect(clippy::print_stdout, clippy::unwrap_used, reason = "a program that measures and prints")]
 
-use std::collections::BTreeMap;
-use std::fmt::Write as _;
+mod groups;
+mod streams;
+
 use std::fs;
 use std::hint::black_box;
 use std::path::Path;
@@ -20,17 +21,15 @@ use serde::Deserialize;
 use tokio::sync::watch;
 use weir::config::SystemSurroundings;
 use weir::env::Env;
-use weir::pipeline::{Progress, Report};
+use weir::pipeline::{Report, Summary};
 use weir::plugin::{ComponentSource, Engine, Library, Limits, Messages, OnFailure, Parser, StepSettings, Transform};
-use weir::source::generator::{GeneratorSettings, ReadingsForm, write_readings};
+use weir::source::generator::GeneratorSettings;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// How often each measurement is taken; the median counts.
 const ROUNDS: usize = 9;
-const READINGS: u64 = 2_000_000;
-const READINGS_PER_MESSAGE: u64 = 10;
 const CHUNK_BYTES: usize = 1 << 20;
 const COLUMNS: &str = "deviceId string, ts string, temperature double, humidity double, pressure double, \
                        battery double, lat double, lon double, status string";
@@ -42,7 +41,8 @@ fn main() {
     }
     parsers();
     boundary();
-    end_to_end("JSON to Delta", "");
+    streams::print();
+    groups::print();
 }
 
 /// The native twin that most people would write.
@@ -216,83 +216,23 @@ fn boundary() {
     println!("{:<52} {:>9.1} GB/s\n", "validation", 100.0 * bytes / 1e9 / stats.validation.as_secs_f64());
 }
 
-/// Sums what is told of a run.
-#[derive(Default)]
-struct Sum {
-    ms: BTreeMap<&'static str, u64>,
-    plugins_us: [u64; 3],
+/// Run a pipeline file of this text in a folder; what it did, and what it took.
+fn run(folder: &Path, text: &str, report: &mut dyn Report) -> (Summary, f64, f64) {
+    let file = folder.join("pipeline.toml");
+    let (pipeline, file) = weir::config::parse(text.as_bytes(), &file, &[], &SystemSurroundings).unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let (_stop, shutdown) = watch::channel(false);
+    let (wall, cpu) = (Instant::now(), ProcessTime::now());
+    let summary = runtime.block_on(weir::pipeline::run(&pipeline, &file, &Env::system(), shutdown, report)).unwrap();
+    (summary, wall.elapsed().as_secs_f64(), cpu.elapsed().as_secs_f64())
 }
 
-impl Report for Sum {
-    fn planned(&mut self, _left_bytes: Option<u64>) {}
-
-    fn chunk(&mut self, _payload_bytes: u64, _rows: u64) {}
-
-    fn epoch(&mut self, progress: &Progress) {
-        for (step, ms) in &progress.duration_ms {
-            *self.ms.entry(step).or_default() += ms;
-        }
-        for plugin in &progress.plugins {
-            self.plugins_us[0] += plugin.inside_us;
-            self.plugins_us[1] += plugin.boundary_us;
-            self.plugins_us[2] += plugin.validation_us;
-        }
-    }
-}
-
-fn end_to_end(name: &str, extra: &str) {
-    let readings = std::env::var("WEIR_BENCH_READINGS").ok().and_then(|count| count.parse().ok()).unwrap_or(READINGS);
-    let folder = tempfile::tempdir().unwrap();
-    let input = folder.path().join("input");
-    fs::create_dir(&input).unwrap();
-    let (messages, files) = (readings / READINGS_PER_MESSAGE, 10);
-    let mut bytes = 0;
-    for file in 0..files {
-        let mut text = Vec::new();
-        let offsets = messages * file / files..messages * (file + 1) / files;
-        write_readings(&settings(), 0, offsets, ReadingsForm::JsonLines, &mut text).unwrap();
-        bytes += text.len();
-        fs::write(input.join(format!("{file:02}.json")), text).unwrap();
-    }
-    println!("{name}: {readings} readings, {:.2} GB of JSON, exactly-once commits on local disk", bytes as f64 / 1e9);
-    println!("{:>10} {:>10} {:>22} {:>14}", "wall s", "CPU s", "readings per CPU-s", "peak MiB");
-    for round in 0..3 {
-        let mut text = String::new();
-        write!(
-            text,
-            "[pipeline]\nname = \"bench\"\ncheckpoint = \"run-{round}/checkpoint\"\ntrigger = \"available-now\"\n\
-             [source.files]\npath = \"input\"\n\
-             [parser]\nplugin = \"builtin:json\"\nconfig = {{ columns = \"{COLUMNS}\" }}\n\
-             [table.readings]\npath = \"run-{round}/readings\"\n{extra}"
-        )
-        .unwrap();
-        let file = folder.path().join("pipeline.toml");
-        let (pipeline, file) = weir::config::parse(text.as_bytes(), &file, &[], &SystemSurroundings).unwrap();
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        let (_stop, shutdown) = watch::channel(false);
-        let mut sum = Sum::default();
-        let (wall, cpu) = (Instant::now(), ProcessTime::now());
-        let summary =
-            runtime.block_on(weir::pipeline::run(&pipeline, &file, &Env::system(), shutdown, &mut sum)).unwrap();
-        let (wall, cpu) = (wall.elapsed().as_secs_f64(), cpu.elapsed().as_secs_f64());
-        assert_eq!(summary.counts.rows, readings / READINGS_PER_MESSAGE * READINGS_PER_MESSAGE);
-        let rate = readings as f64 / cpu / 1e6;
-        println!("{wall:>10.2} {cpu:>10.2} {:>20.2} M {:>14}", rate, peak_mib());
-        if round == 2 {
-            let [inside, boundary, validation] = sum.plugins_us.map(|us| us as f64 / 1e6);
-            println!(
-                "plugin: inside {inside:.2} s, boundary {boundary:.2} s, validation {validation:.2} s; steps in ms: {:?}\n",
-                sum.ms
-            );
-        }
-        fs::remove_dir_all(folder.path().join(format!("run-{round}"))).unwrap();
-    }
-}
-
-/// The most memory that this process had, where the system tells.
-fn peak_mib() -> String {
+/// The memory that this process has, or the most that it had (`VmRSS`, `VmHWM`),
+/// where the system tells.
+fn memory_mib(which: &str) -> String {
     let status = fs::read_to_string(Path::new("/proc/self/status")).unwrap_or_default();
-    let peak =
-        status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+    let peak = status
+        .lines()
+        .find_map(|line| line.strip_prefix(which)?.strip_prefix(":")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
     peak.map_or_else(|| "unknown".to_owned(), |kib| (kib / 1024).to_string())
 }
