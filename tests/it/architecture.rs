@@ -12,6 +12,7 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
     ("checkpoint", &["arrow::", "deltalake", "wasmtime", "crate::source", "crate::sink", "crate::plugin"]),
     ("source", &["deltalake", "wasmtime", "crate::checkpoint", "crate::sink", "crate::plugin", "crate::pipeline"]),
     ("plugin", &["object_store", "deltalake", "crate::source", "crate::sink", "crate::checkpoint", "crate::pipeline"]),
+    ("event_time", &["tokio", "object_store", "deltalake", "wasmtime", "crate::env", "crate::plugin", "async fn"]),
     ("sink", &["wasmtime", "crate::source", "crate::plugin", "crate::checkpoint", "crate::pipeline"]),
     ("pipeline", &["deltalake", "wasmtime", "object_store", "parquet::"]),
     ("cli", &["deltalake", "wasmtime", "object_store", "parquet::", "crate::protocol", "crate::checkpoint"]),

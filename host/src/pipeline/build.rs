@@ -137,9 +137,13 @@ impl Wiring {
                     tables.push((table_settings(table), projection.schema().as_ref().clone()));
                     projections.push(projection);
                 }
-                Err(missing) => problems.extend(missing.into_iter().map(|(index, message)| {
-                    file.problem_at(&format!("table.{}.columns.{index}", table.name), message, None)
-                })),
+                Err(missing) => {
+                    problems.extend(missing.into_iter().map(|(index, message)| {
+                        file.problem_at(&format!("table.{}.columns.{index}", table.name), message, None)
+                    }));
+                    // Steps that see this table are looked at all the same.
+                    projections.extend(Projection::new(None, &rows, &carried));
+                }
             }
         }
         let plugins: std::result::Result<Vec<Plugin>, ()> = behind.into_iter().collect();
