@@ -10,9 +10,11 @@ use super::bindings::exports::weir::plugin::aggregator as wit;
 use super::bindings::weir::plugin::columns::{Problem, SchemaParam, VarBytesParam};
 use super::columns::{FlatSchema, Lowered, from_contract, lift, lift_states};
 use super::isolate::isolate;
-use super::sandbox::{CallStats, Failure, Sandbox, Seat};
+use super::sandbox::{Failure, Sandbox, Seat};
 use super::state::{Keeper, StatefulRole, States};
-use super::step::{ConfigureError, FailedInput, Needed, StepSettings, failed_inputs, part, refuse_problems};
+use super::step::{
+    ConfigureError, FailedInput, Needed, StepSettings, failed_inputs, part, refuse_problems, stands_in_a_step,
+};
 use super::{Plugin, Role};
 use crate::env::Stopwatch;
 use crate::{Error, Result};
@@ -51,6 +53,8 @@ pub struct Evaluated {
     /// The groups that the plugin fails for, by index.
     pub failed: Vec<FailedInput>,
 }
+
+stands_in_a_step!(Aggregator, keeper.seat);
 
 impl Aggregator {
     /// Configure a plugin as an aggregator of rows with this schema, which must be
@@ -91,16 +95,6 @@ impl Aggregator {
         Self { keeper: self.keeper.fork() }
     }
 
-    /// The plugin.
-    pub fn plugin(&self) -> &Plugin {
-        self.keeper.seat.plugin()
-    }
-
-    /// The name of the step.
-    pub fn step(&self) -> &str {
-        self.keeper.seat.step()
-    }
-
     /// The input columns that it sees, by index.
     pub fn needed(&self) -> &[usize] {
         &self.keeper.role().needed.indices
@@ -119,16 +113,6 @@ impl Aggregator {
     /// The versions of state that it reads.
     pub fn restorable(&self) -> &[u32] {
         &self.keeper.role().restorable
-    }
-
-    /// Set the clock that the plugin sees from now on.
-    pub fn set_now(&mut self, now_us: i64) {
-        self.keeper.seat.set_now(now_us);
-    }
-
-    /// What the calls have cost since the last time.
-    pub fn take_stats(&mut self) -> CallStats {
-        self.keeper.seat.take_stats()
     }
 
     /// Fold row i, of the needed columns, into `groups[i]`. The rows that the

@@ -11,8 +11,8 @@ use super::bindings::exports::weir::plugin::parser as wit;
 use super::bindings::weir::plugin::columns::{Problem, SchemaParam, VarBytesParam};
 use super::columns::{FlatSchema, Lowered, from_contract, lift};
 use super::isolate::isolate;
-use super::sandbox::{CallStats, Failure, Limits, Sandbox, Seat};
-use super::step::{ConfigureError, StepSettings, refuse_problems, refuse_twice};
+use super::sandbox::{Failure, Limits, Sandbox, Seat};
+use super::step::{ConfigureError, StepSettings, refuse_problems, refuse_twice, stands_in_a_step};
 use super::{Allowance, Plugin, Produced, Rejection, Role};
 use crate::env::Stopwatch;
 use crate::{Error, Result};
@@ -57,6 +57,8 @@ pub struct Parser {
     configured: Arc<Configured>,
 }
 
+stands_in_a_step!(Parser, seat);
+
 impl Parser {
     /// Configure a plugin as a parser. `stored` is the schema that the host keeps
     /// for the source, where it does.
@@ -92,16 +94,6 @@ impl Parser {
         Self { seat: self.seat.fork(), configured: Arc::clone(&self.configured) }
     }
 
-    /// The plugin.
-    pub fn plugin(&self) -> &Plugin {
-        self.seat.plugin()
-    }
-
-    /// The name of the step.
-    pub fn step(&self) -> &str {
-        self.seat.step()
-    }
-
     /// The schema of the rows.
     pub fn output(&self) -> &SchemaRef {
         &self.configured.output
@@ -110,16 +102,6 @@ impl Parser {
     /// The message fields that it wants to see.
     pub fn message_fields(&self) -> &[String] {
         &self.configured.message_fields
-    }
-
-    /// Set the clock that the plugin sees from now on.
-    pub fn set_now(&mut self, now_us: i64) {
-        self.seat.set_now(now_us);
-    }
-
-    /// What the calls have cost since the last time.
-    pub fn take_stats(&mut self) -> CallStats {
-        self.seat.take_stats()
     }
 
     /// Parse a chunk. Every message is in the rows, among the rejections, or was

@@ -10,9 +10,9 @@ use super::bindings::exports::weir::plugin::rule as wit;
 use super::bindings::weir::plugin::columns::{Problem, SchemaParam, VarBytesParam};
 use super::columns::{FlatSchema, Lowered, lift_states, lift_texts};
 use super::isolate::isolate;
-use super::sandbox::{CallStats, Failure, Sandbox, Seat};
+use super::sandbox::{Failure, Sandbox, Seat};
 use super::state::{Keeper, StatefulRole, States};
-use super::step::{ConfigureError, FailedInput, Needed, StepSettings, part, refuse_problems};
+use super::step::{ConfigureError, FailedInput, Needed, StepSettings, part, refuse_problems, stands_in_a_step};
 use super::{Plugin, Role};
 use crate::env::Stopwatch;
 use crate::{Error, Result};
@@ -71,6 +71,8 @@ pub struct Rule {
     keeper: Keeper<Configured>,
 }
 
+stands_in_a_step!(Rule, keeper.seat);
+
 impl Rule {
     /// Configure a plugin as a rule over rows with this schema, which must be in
     /// the contract's types.
@@ -109,16 +111,6 @@ impl Rule {
         Self { keeper: self.keeper.fork() }
     }
 
-    /// The plugin.
-    pub fn plugin(&self) -> &Plugin {
-        self.keeper.seat.plugin()
-    }
-
-    /// The name of the step.
-    pub fn step(&self) -> &str {
-        self.keeper.seat.step()
-    }
-
     /// Whether it remembers.
     pub fn memory(&self) -> Memory {
         match self.keeper.role().memory {
@@ -140,16 +132,6 @@ impl Rule {
     /// The versions of state that it reads.
     pub fn restorable(&self) -> &[u32] {
         &self.keeper.role().restorable
-    }
-
-    /// Set the clock that the plugin sees from now on.
-    pub fn set_now(&mut self, now_us: i64) {
-        self.keeper.seat.set_now(now_us);
-    }
-
-    /// What the calls have cost since the last time.
-    pub fn take_stats(&mut self) -> CallStats {
-        self.keeper.seat.take_stats()
     }
 
     /// Judge rows, of the needed columns, in order. `groups[i]` is the group of

@@ -101,6 +101,34 @@ pub(super) fn refuse_twice(names: &[String]) -> Result<(), String> {
     }
 }
 
+/// What every role hands on to the seat of its instance.
+macro_rules! stands_in_a_step {
+    ($role:ty, $($seat:ident).+) => {
+        impl $role {
+            /// The plugin.
+            pub fn plugin(&self) -> &$crate::plugin::Plugin {
+                self.$($seat).+.plugin()
+            }
+
+            /// The name of the step.
+            pub fn step(&self) -> &str {
+                self.$($seat).+.step()
+            }
+
+            /// Set the clock that the plugin sees from now on.
+            pub fn set_now(&mut self, now_us: i64) {
+                self.$($seat).+.set_now(now_us);
+            }
+
+            /// What the calls have cost since the last time.
+            pub fn take_stats(&mut self) -> $crate::plugin::CallStats {
+                self.$($seat).+.take_stats()
+            }
+        }
+    };
+}
+pub(super) use stands_in_a_step;
+
 /// The input columns that a plugin asked for.
 #[derive(Debug)]
 pub(super) struct Needed {

@@ -12,8 +12,8 @@ use super::bindings::weir::plugin::columns::{Problem, SchemaParam};
 use super::columns::{FlatSchema, Lowered, from_contract, lift};
 use super::isolate::isolate;
 use super::parser::join;
-use super::sandbox::{CallStats, Failure, Sandbox, Seat};
-use super::step::{ConfigureError, Needed, StepSettings, part, refuse_problems};
+use super::sandbox::{Failure, Sandbox, Seat};
+use super::step::{ConfigureError, Needed, StepSettings, part, refuse_problems, stands_in_a_step};
 use super::{Allowance, Plugin, Produced, Role};
 use crate::env::Stopwatch;
 use crate::{Error, Result};
@@ -39,6 +39,8 @@ pub struct Transform {
     seat: Seat<wit::Guest>,
     configured: Arc<Configured>,
 }
+
+stands_in_a_step!(Transform, seat);
 
 impl Transform {
     /// Configure a plugin as a transform of rows with this schema, which must be
@@ -76,29 +78,9 @@ impl Transform {
         Self { seat: self.seat.fork(), configured: Arc::clone(&self.configured) }
     }
 
-    /// The plugin.
-    pub fn plugin(&self) -> &Plugin {
-        self.seat.plugin()
-    }
-
-    /// The name of the step.
-    pub fn step(&self) -> &str {
-        self.seat.step()
-    }
-
     /// The schema of the rows that come out.
     pub fn output(&self) -> &SchemaRef {
         &self.configured.output
-    }
-
-    /// Set the clock that the plugin sees from now on.
-    pub fn set_now(&mut self, now_us: i64) {
-        self.seat.set_now(now_us);
-    }
-
-    /// What the calls have cost since the last time.
-    pub fn take_stats(&mut self) -> CallStats {
-        self.seat.take_stats()
     }
 
     /// Transform a chunk of rows in the input schema.
