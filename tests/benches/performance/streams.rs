@@ -43,6 +43,7 @@ config = { "*" = ["count"], temperature = ["avg", "min", "max", "last", "range"]
 table = { path = "run/summary" }
 "#;
 
+/// About one reading in a hundred raises an alert.
 const ALERTS: &str = r#"
 [rule.alerts]
 plugin = "builtin:thresholds"
@@ -50,17 +51,17 @@ table = { path = "run/alerts" }
 
 [[rule.alerts.config.levels]]
 column = "temperature"
-above = 35.0
+above = 37.9
 kind = "CRITICAL_TEMPERATURE"
 
 [[rule.alerts.config.levels]]
 column = "temperature"
-above = 30.0
+above = 37.8
 kind = "HIGH_TEMPERATURE"
 
 [[rule.alerts.config.levels]]
 column = "battery"
-below = 0.1
+below = 0.053
 kind = "LOW_BATTERY"
 "#;
 
