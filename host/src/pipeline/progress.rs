@@ -225,6 +225,9 @@ pub struct PluginProgress {
     pub p99_us: u32,
     /// The most memory that an instance had.
     pub peak_memory_bytes: u64,
+    /// Log lines beyond what a call may write.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub dropped_log_lines: u64,
     /// The plugin's own counters.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub counters: BTreeMap<String, u64>,
@@ -367,8 +370,13 @@ fn plugin(identity: &PluginIdentity, stats: &CallStats) -> PluginProgress {
         p50_us: at(50),
         p99_us: at(99),
         peak_memory_bytes: stats.peak_memory_bytes as u64,
+        dropped_log_lines: stats.dropped_log_lines,
         counters: stats.counters.clone(),
     }
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 fn millis(time: Duration) -> u64 {

@@ -3,17 +3,19 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, TimestampMicrosecondArray, UInt32Array};
-use arrow::compute::take;
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit};
 use arrow::json::LineDelimitedWriter;
 use bytes::Bytes;
 
 use crate::config::{ColumnFrom, TableColumn};
 use crate::model::PluginIdentity;
-use crate::plugin::Rejection;
+use crate::plugin::{Rejection, spread};
 use crate::sink::dead_letter::DeadLetter;
 use crate::source::Chunk;
 use crate::{Error, Result};
+
+/// What the fields of messages may take for the rows of one chunk.
+const MAX_FIELD_BYTES: usize = 1 << 30;
 
 /// Where a column of a table comes from, by index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,7 +87,11 @@ impl Projection {
         let column = |origin: &Origin| -> Result<ArrayRef> {
             match (origin, &indices) {
                 (Origin::Row(index), _) => Ok(Arc::clone(rows.column(*index))),
-                (Origin::Message(index), Some(indices)) => take(fields.column(*index), indices, None).map_err(unfit),
+                (Origin::Message(index), Some(indices)) => {
+                    let repeated =
+                        |reason| Error::plugin(format!("a plugin makes too many rows of a message: {reason}"));
+                    spread(fields.column(*index), indices, MAX_FIELD_BYTES).map_err(repeated)
+                }
                 (Origin::Message(_), None) => Err(Error::bug("the messages of the rows are not known")),
                 (Origin::EpochTime, _) => {
                     let times = TimestampMicrosecondArray::from_value(clock_us, rows.num_rows());

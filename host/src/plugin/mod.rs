@@ -38,6 +38,7 @@ mod step;
 mod transform;
 
 pub use aggregator::{Aggregator, Evaluated};
+pub use columns::spread;
 pub use engine::Engine;
 pub use library::{ComponentSource, ConfigProblem, Library, Plugin, Role, builtin_names};
 pub use parser::{Messages, Parser};

@@ -3,16 +3,15 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array};
-use arrow::compute::take;
+use arrow::array::{RecordBatch, RecordBatchOptions, UInt32Array};
 use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 
 use super::bindings::exports::weir::plugin::transform as wit;
 use super::bindings::weir::plugin::columns::{Problem, SchemaParam};
-use super::columns::{FlatSchema, Lowered, from_contract, lift};
+use super::columns::{FlatSchema, Lowered, from_contract, lift, spread};
 use super::isolate::isolate;
 use super::parser::join;
-use super::sandbox::{Failure, Sandbox, Seat};
+use super::sandbox::{Failure, Limits, Sandbox, Seat};
 use super::step::{ConfigureError, Needed, StepSettings, part, refuse_problems, stands_in_a_step};
 use super::{Allowance, Plugin, Produced, Role};
 use crate::env::Stopwatch;
@@ -134,7 +133,7 @@ fn attempt(
     rows: &RecordBatch,
     range: Range<usize>,
 ) -> std::result::Result<Produced, Failure> {
-    let max_rows = seat.limits().rows;
+    let limits = *seat.limits();
     let again = |sandbox: &mut Sandbox| {
         let (guest, answer) = configure(sandbox, &configured.indices, &configured.config, &configured.input)?;
         let info = answer.map_err(|_| Failure::Invalid("a new instance refuses its configuration".into()))?;
@@ -155,7 +154,7 @@ fn attempt(
         let columns = lowered.params();
         let transformed = sandbox.call(|store, _| guest.call_apply(store, lowered.batch(&columns)))??;
         let watch = Stopwatch::start();
-        let produced = check(transformed, configured, rows, max_rows);
+        let produced = check(transformed, configured, rows, &limits);
         sandbox.validated(watch.elapsed());
         produced.map_err(Failure::Invalid)
     })
@@ -165,9 +164,9 @@ fn check(
     transformed: wit::Transformed,
     configured: &Configured,
     input: &RecordBatch,
-    max_rows: usize,
+    limits: &Limits,
 ) -> std::result::Result<Produced, String> {
-    let returned = lift(transformed.rows, &configured.returned, max_rows)?;
+    let returned = lift(transformed.rows, &configured.returned, limits.rows)?;
     let origins = transformed.origins;
     super::check_origins(&origins, returned.num_rows(), input.num_rows())?;
     // A row has no bytes that a span could name.
@@ -181,8 +180,7 @@ fn check(
     let indices = UInt32Array::from(origins.clone());
     let mut columns = returned.columns().to_vec();
     for index in &configured.carried.indices {
-        let column: ArrayRef = take(input.column(*index), &indices, None).map_err(|error| error.to_string())?;
-        columns.push(column);
+        columns.push(spread(input.column(*index), &indices, limits.result_bytes)?);
     }
     let options = RecordBatchOptions::new().with_row_count(Some(returned.num_rows()));
     let rows = RecordBatch::try_new_with_options(Arc::clone(&configured.output), columns, &options);

@@ -7,9 +7,11 @@
 mod lift;
 mod lower;
 mod schema;
+mod spread;
 #[cfg(test)]
 mod tests;
 
 pub(super) use lift::{lift, lift_states, lift_texts};
 pub(super) use lower::Lowered;
 pub(super) use schema::{FlatSchema, from_contract};
+pub use spread::spread;
