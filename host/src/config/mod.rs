@@ -35,8 +35,8 @@ pub use interpolate::{Surroundings, SystemSurroundings};
 pub use problem::{Problem, Problems};
 pub use schema::schema;
 pub use validated::{
-    ColumnFrom, Compression, Emit, OnError, Pipeline, PluginConfig, PluginReference, RuleConfig, SourceConfig,
-    StepInput, TableColumn, TableConfig, Trigger, WindowConfig,
+    ColumnFrom, Compression, Emit, NotifyConfig, OnError, Pipeline, PluginConfig, PluginReference, RuleConfig,
+    SourceConfig, StepInput, TableColumn, TableConfig, Trigger, WebhookConfig, WindowConfig,
 };
 
 use crate::{Error, Result};

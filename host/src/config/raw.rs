@@ -6,12 +6,16 @@
 //! value that was found wrong is null, so that the checks behind the schema can
 //! go on with the rest of a faulty file.
 
+mod notify;
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 use serde_json::{Map, Value};
+
+pub(super) use notify::Notify;
 
 /// A weir pipeline: one source, one parser, transforms, tables.
 ///
@@ -413,6 +417,9 @@ pub(super) struct Rule {
     /// `alert.kind`, `alert.severity`, `alert.message`; all of them by default.
     #[schemars(required)]
     pub(super) table: Option<Table>,
+    /// Who is notified of alerts, besides. Nobody by default.
+    #[schemars(extend("examples" = [[{ "webhook": "https://example.com/hooks/alerts", "secret": "${HOOK_SECRET}" }]]))]
+    pub(super) notify: Option<Vec<Option<Notify>>>,
 }
 
 /// A number of bytes, or a text such as `64MiB` or `1GB`.

@@ -1,5 +1,7 @@
 //! Pipeline files and what weir says about them.
 
+mod notify;
+
 use std::path::Path;
 
 use proptest::prelude::*;

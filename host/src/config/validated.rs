@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
+use url::Url;
 
 pub use super::raw::{Compression, Emit, OnError};
 use crate::env::Location;
@@ -104,6 +105,49 @@ pub struct RuleConfig {
     pub plugin: PluginConfig,
     /// Where alerts go.
     pub table: TableConfig,
+    /// Who is notified of them, each once.
+    pub notify: Vec<NotifyConfig>,
+}
+
+/// Somebody who is notified of alerts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NotifyConfig {
+    /// A POST of JSON.
+    Webhook(WebhookConfig),
+    /// Lines of JSON at the end of this file; an absolute path.
+    File(PathBuf),
+    /// Lines of JSON on the standard output.
+    Stdout,
+}
+
+impl NotifyConfig {
+    /// Whether both notify the same place.
+    pub fn is_same_place(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Webhook(one), Self::Webhook(other)) => one.url == other.url,
+            (one, other) => one == other,
+        }
+    }
+}
+
+/// A webhook. Neither its URL nor its secret may be printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct WebhookConfig {
+    /// Where to; `http` or `https`, with a host.
+    pub url: Url,
+    /// The key that requests are signed with; not empty.
+    pub secret: Option<String>,
+    /// How many alerts a request holds at most; not zero.
+    pub batch: usize,
+    /// How long an answer may take; not zero.
+    pub timeout: Duration,
+}
+
+impl fmt::Debug for WebhookConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { url: _, secret: _, batch, timeout } = self;
+        f.debug_struct("WebhookConfig").field("batch", batch).field("timeout", timeout).finish_non_exhaustive()
+    }
 }
 
 /// What a window or a rule sees.

@@ -191,7 +191,16 @@ impl Check<'_> {
         let plugin = raw::Plugin { plugin: raw.plugin, sha256: raw.sha256, config: raw.config, limits: raw.limits };
         let plugin: Option<PluginConfig> = self.plugin(path, step.clone(), plugin, inputs.chunk_bytes);
         let table = raw.table.and_then(|table| self.table(&join(path, "table"), step, table));
-        Some(RuleConfig { name, input: input?, key: key?, forget_after: forget_after?, plugin: plugin?, table: table? })
+        let notify = self.notify(&join(path, "notify"), raw.notify);
+        Some(RuleConfig {
+            name,
+            input: input?,
+            key: key?,
+            forget_after: forget_after?,
+            plugin: plugin?,
+            table: table?,
+            notify: notify?,
+        })
     }
 
     /// What an `input` names.

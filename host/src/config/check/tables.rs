@@ -136,6 +136,7 @@ impl Check<'_> {
             let table = window.table.iter().map(move |table| (place(path("table"), table), table));
             table.chain(window.late.iter().map(move |table| (place(path("late"), table), table)))
         });
+        let rule_configs = rules;
         let rules = rules.iter().map(|rule| {
             let path = join(&join("rule", &rule.name), "table");
             (place(path, &rule.table), &rule.table)
@@ -146,6 +147,8 @@ impl Check<'_> {
         let dead_letters = dead_letters.map(|at| (dead.to_owned(), "the dead-letter table".to_owned(), at));
         let checkpoint = checkpoint.map(|at| ("pipeline.checkpoint".to_owned(), "the checkpoint".to_owned(), at));
         let tables: Vec<_> = tables.chain(dead_letters).collect();
+        let folders: Vec<_> = checkpoint.iter().chain(&tables).cloned().collect();
+        self.notify_places(source, &folders, rule_configs);
         if let Some((SourceConfig::Files(files), _)) = source {
             for (path, what, at) in checkpoint.iter().chain(&tables) {
                 if contains(&files.folder, at) {
@@ -178,7 +181,7 @@ impl Check<'_> {
 }
 
 /// Whether `inner` is `outer` or lies below it.
-fn contains(outer: &Location, inner: &Location) -> bool {
+pub(super) fn contains(outer: &Location, inner: &Location) -> bool {
     match (outer, inner) {
         (Location::Local(outer), Location::Local(inner)) => inner.starts_with(outer),
         (Location::Remote(outer), Location::Remote(inner)) => {

@@ -73,6 +73,20 @@ impl Batch {
         self.lines.extend_from_slice(&line);
     }
 
+    /// How many more alerts of a rule it takes at most: what comes behind these
+    /// need not be put together.
+    pub fn room(&self, rule: &str) -> u64 {
+        let load = self.loads.get(rule).copied().unwrap_or_default();
+        if load.dropped > 0 { 0 } else { self.bounds.alerts.saturating_sub(load.alerts) }
+    }
+
+    /// Count alerts of a rule for which there is no room.
+    pub fn leave_out(&mut self, rule: &str, alerts: u64) {
+        if alerts > 0 {
+            self.loads.entry(rule.to_owned()).or_default().dropped += alerts;
+        }
+    }
+
     /// Whether there is nothing to send and nothing was left out.
     pub fn is_empty(&self) -> bool {
         self.loads.is_empty()

@@ -3,6 +3,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
 
@@ -44,7 +45,11 @@ impl Notifier for FileNotifier {
     }
 }
 
+/// Several rules may append to one file.
+static APPENDING: Mutex<()> = Mutex::new(());
+
 fn append(path: &Path, lines: &[u8]) -> io::Result<()> {
+    let _alone = APPENDING.lock().unwrap_or_else(PoisonError::into_inner);
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     if let Some(folder) = folder {
         std::fs::create_dir_all(folder)?;

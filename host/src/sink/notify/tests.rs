@@ -190,8 +190,11 @@ fn a_batch_keeps_the_first_alerts_of_each_rule_and_counts_the_rest() {
     let mut batch = Batch::new(Bounds { alerts: 2, bytes: 1 << 20 });
     (0..5).for_each(|index| batch.push(&alert("hot", 0, index)));
     batch.push(&alert("cold", 0, 0));
+    assert_eq!((batch.room("hot"), batch.room("cold"), batch.room("mild")), (0, 1, 2));
+    batch.leave_out("hot", 4);
+    batch.leave_out("mild", 0);
     let loads: Vec<_> = batch.loads().values().map(|load| (load.alerts, load.dropped)).collect();
-    assert_eq!((loads, batch.entries()), (vec![(1, 0), (2, 3)], 3));
+    assert_eq!((loads, batch.entries()), (vec![(1, 0), (2, 7)], 3));
     let line = alert("hot", 0, 0).line().len() as u64;
     let mut batch = Batch::new(Bounds { alerts: 9, bytes: 2 * line });
     (0..5).for_each(|index| batch.push(&alert("hot", 0, index)));
