@@ -7,6 +7,7 @@
 //! pipeline.json                      whose checkpoint this is
 //! main/epochs/00000000000000000042.json   one record a prepared epoch of a lane
 //! main/state/source/…                state segments that records name
+//! main/state/notify/…                alerts that wait to be notified
 //! ```
 //!
 //! Invariants:

@@ -50,6 +50,10 @@ pub struct EpochRecord {
     /// Where the steps that keep state stand, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub steps: BTreeMap<String, StepState>,
+    /// The alerts that somebody is still to be notified of, one segment an epoch:
+    /// those of this epoch last, those of earlier ones that wait before it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notifications: Vec<Segment>,
 }
 
 impl Record for EpochRecord {
@@ -80,7 +84,8 @@ impl SourceState {
 impl EpochRecord {
     /// All segments that a recovery from this record reads.
     pub fn segments(&self) -> impl Iterator<Item = &Segment> {
-        self.source.segments.iter().chain(self.steps.values().flat_map(|step| &step.segments))
+        let steps = self.steps.values().flat_map(|step| &step.segments);
+        self.source.segments.iter().chain(steps).chain(&self.notifications)
     }
 
     /// The first epoch whose record a recovery from this one needs.

@@ -1,5 +1,7 @@
 //! The records of one lane in a folder of any object store.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 
 use super::codec::{decode, encode};
@@ -242,10 +244,11 @@ impl Checkpoint {
         }
         // A segment that was written for this epoch or an earlier one, and is not
         // named now, is never named again. Later ones may be of a successor.
-        let named = |name: &String| newest.segments().any(|segment| segment.name == *name);
+        let named: BTreeSet<&str> = newest.segments().map(|segment| segment.name.as_str()).collect();
         let written_for = |name: &str| name.rsplit('/').next().and_then(|file| file.get(..20)?.parse::<u64>().ok());
         for name in self.storage.list(&format!("{}/state", self.lane)).await? {
-            if !named(&name) && written_for(&name).is_some_and(|epoch| epoch <= newest.epoch.number()) {
+            if !named.contains(name.as_str()) && written_for(&name).is_some_and(|epoch| epoch <= newest.epoch.number())
+            {
                 self.storage.delete(&name).await?;
             }
         }

@@ -38,6 +38,13 @@ fn record() -> EpochRecord {
         },
         segments: vec![Segment { name: "main/state/window.summary/00000000000000000007-x".into(), ..segment.clone() }],
     };
+    let notifications = Segment {
+        name: "main/state/notify/00000000000000000007-x".into(),
+        through: epoch(7),
+        entries: 2,
+        size_bytes: 512,
+        sha256: Digest::of(b"alerts"),
+    };
     let table = StagedTable { location: "/tables/events".into(), files: vec![staged] };
     EpochRecord {
         pipeline: "an-id".into(),
@@ -57,6 +64,7 @@ fn record() -> EpochRecord {
             partitions: BTreeMap::from([(PartitionId("0".into()), EventTime(1_759_689_600_000_000))]),
         }),
         steps: BTreeMap::from([("window.summary".into(), step)]),
+        notifications: vec![notifications],
     }
 }
 
@@ -64,6 +72,13 @@ fn record() -> EpochRecord {
 fn epoch_record_stays_as_it_was_agreed() {
     assert_eq!(String::from_utf8(encode(&record()).unwrap()).unwrap(), GOLDEN.trim_end());
     assert_eq!(decode::<EpochRecord>("golden", GOLDEN.trim_end().as_bytes()).unwrap(), record());
+}
+
+#[test]
+fn record_of_a_weir_that_knew_no_notifications_is_read() {
+    let bytes = encode(&EpochRecord { notifications: Vec::new(), ..record() }).unwrap();
+    assert!(!String::from_utf8_lossy(&bytes).contains("notifications"));
+    assert_eq!(decode::<EpochRecord>("old", &bytes).unwrap().notifications, []);
 }
 
 #[test]

@@ -82,6 +82,16 @@ impl Reporter {
             ),
         };
         tell(&text);
+        let notified = &summary.notified;
+        if notified.waiting + notified.refused + notified.dropped > 0 {
+            tell(&format!(
+                "alerts: {} notified, {} wait for the next run, {} refused, {} dropped; all are in their tables",
+                HumanCount(notified.delivered),
+                HumanCount(notified.waiting),
+                HumanCount(notified.refused),
+                HumanCount(notified.dropped),
+            ));
+        }
     }
 
     /// A table of where the time went: first what threads worked, which may be

@@ -13,10 +13,11 @@ use super::workers::Processed;
 use crate::checkpoint::StagedTable;
 use crate::env::Stopwatch;
 use crate::event_time::Watermarks;
-use crate::model::{AttemptId, Epoch, EventTimeState, SourceRange};
+use crate::model::{AttemptId, Epoch, EventTimeState, Lane, SourceRange};
 use crate::plugin::CallStats;
 use crate::sink::dead_letter::{self, DeadLetter};
 use crate::sink::delta::{Encoders, Stage, Staged, Table};
+use crate::sink::notify::Batch;
 use crate::source::ChunkSender;
 use crate::{Error, Result};
 
@@ -50,6 +51,8 @@ pub(super) struct StagedEpoch {
     pub(super) times: TimeStats,
     /// What it changed in the states of steps.
     pub(super) deltas: Vec<Delta>,
+    /// What somebody is to be notified of, once it is committed.
+    pub(super) notifications: Option<Batch>,
     /// What it did to each step behind the rows.
     pub(super) steps: Vec<StepCounts>,
     /// Some of its dead letters, in words.
@@ -62,6 +65,7 @@ pub(super) struct StagedEpoch {
 pub(super) struct Plan<'a> {
     /// The identifier of the pipeline.
     pub(super) pipeline: &'a str,
+    pub(super) lane: &'a Lane,
     pub(super) attempt: &'a AttemptId,
     pub(super) epoch: Epoch,
     pub(super) range: SourceRange,
@@ -101,7 +105,7 @@ pub(super) async fn stage(parts: &mut Parts, plan: Plan<'_>, report: &mut dyn Re
     for table in &parts.tables {
         staging.stages.push(Stage::start(table, &parts.encoders, plan.attempt, *epoch).await?);
     }
-    duties.begin(plan.pipeline, *epoch, *clock_us).await?;
+    duties.begin((plan.pipeline, plan.lane), *epoch, *clock_us).await?;
     duties.hear_of(range, plan.now);
 
     let (chunks, incoming) = ChunkSender::bounded(CHUNK_QUEUE);
@@ -126,6 +130,7 @@ pub(super) async fn stage(parts: &mut Parts, plan: Plan<'_>, report: &mut dyn Re
     let outcome = duties.close(duties.watermark()).await?;
     staging.take(outcome).await?;
     let (deltas, steps) = duties.end().await?;
+    let notifications = duties.take_notifications();
     for (total, step) in staging.stats.iter_mut().rev().zip(steps_of(&steps, duties).rev()) {
         total.merge(&step.stats);
     }
@@ -156,6 +161,7 @@ pub(super) async fn stage(parts: &mut Parts, plan: Plan<'_>, report: &mut dyn Re
         event_time,
         times,
         deltas,
+        notifications,
         steps,
         samples,
         took: watch.elapsed(),
@@ -203,8 +209,8 @@ impl Staging<'_> {
             stage.write(rows).await?;
         }
         self.dead.add(processed.dead_letters).await?;
-        for (step, shown, alerts) in processed.alerts {
-            if let Some((table, rows)) = duties.alerts(step, &shown, alerts)? {
+        for alerts in processed.alerts {
+            if let Some((table, rows)) = duties.alerts(alerts)? {
                 self.stages[table].write(rows).await?;
             }
         }

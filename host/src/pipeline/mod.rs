@@ -22,6 +22,7 @@
 //! | `check` | everything that can be told before a message is read |
 //! | `commit` | a prepared epoch → its tables |
 //! | `recovery` | finishes what an earlier run prepared, and says where to go on |
+//! | `notifications` | who is notified of alerts, and how the outbox goes |
 //! | `run` | the loop: trigger, stage, prepare, commit |
 //! | `progress` | what is told after every epoch |
 
@@ -30,6 +31,7 @@ mod check;
 mod commit;
 mod epoch;
 mod extended;
+mod notifications;
 mod progress;
 mod recovery;
 mod rows;
@@ -40,6 +42,7 @@ mod wire;
 mod workers;
 
 pub use check::check;
+pub use notifications::{NotificationProgress, Notified};
 pub use progress::{
     Counts, EventTimeProgress, PluginProgress, Progress, Report, Silent, SinkProgress, SourceProgress, StateProgress,
 };

@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::epoch::StagedEpoch;
+use super::notifications::NotificationProgress;
 use super::steps::StepCounts;
 use super::times::TimeStats;
 use super::workers::Processed;
@@ -123,6 +124,9 @@ pub struct Progress {
     pub sinks: Vec<SinkProgress>,
     /// The plugins, in the order of the stream.
     pub plugins: Vec<PluginProgress>,
+    /// What became of alerts since the epoch before, for each who is notified.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notifications: Vec<NotificationProgress>,
 }
 
 /// The event times of an epoch's rows, in RFC 3339.
@@ -251,7 +255,13 @@ pub(super) struct Durations {
 }
 
 impl Progress {
-    pub(super) fn new(run: &RunIdentity, staged: &StagedEpoch, plugins: &[PluginIdentity], took: Durations) -> Self {
+    pub(super) fn new(
+        run: &RunIdentity,
+        staged: &StagedEpoch,
+        plugins: &[PluginIdentity],
+        took: Durations,
+        notifications: Vec<NotificationProgress>,
+    ) -> Self {
         let total = took.plan + staged.took + took.prepare + took.commit;
         let counts = &staged.counts;
         #[expect(clippy::cast_precision_loss, reason = "a rate does not need the last digits")]
@@ -286,6 +296,7 @@ impl Progress {
             sources: vec![SourceProgress::new(&run.source, &staged.range, counts.messages)],
             sinks: staged.tables.iter().map(|(name, table)| SinkProgress::new(name, table)).collect(),
             plugins: plugins.iter().zip(&staged.stats).map(|(identity, stats)| plugin(identity, stats)).collect(),
+            notifications,
         }
     }
 

@@ -11,6 +11,7 @@ use tokio::task::JoinHandle;
 use super::build::{Parts, Wiring};
 use super::commit::{all_tables, commit, committed_epoch, fenced, tidy_up};
 use super::epoch::{Plan, StagedEpoch, refuse_too_many_dead_letters, stage};
+use super::notifications::{NOTIFY, Notifications, Notified, Patience};
 use super::progress::{Counts, Durations, Progress, Report, RunIdentity};
 use super::recovery::{restore_steps, stand};
 use crate::checkpoint::{Checkpoint, EpochRecord, SourceState};
@@ -43,6 +44,8 @@ pub struct Summary {
     pub epochs: u64,
     /// What went through them.
     pub counts: Counts,
+    /// What became of the alerts that somebody is notified of.
+    pub notified: Notified,
     /// Whether it was asked to stop before its trigger ended it.
     pub is_interrupted: bool,
 }
@@ -71,8 +74,10 @@ pub async fn run(
     // What is prepared is committed even if the next epoch failed; and what it
     // failed with matters more than what this may fail with.
     let finished = run.finish_commit(report).await;
-    result.and(finished)?;
-    Ok(run.summary)
+    let result = result.and(finished);
+    let patience = Patience::after(&result, run.summary.is_interrupted);
+    run.summary.notified = run.notifications.finish(patience, &mut shutdown).await;
+    result.map(|()| run.summary)
 }
 
 pub(super) async fn wire(pipeline: &Pipeline, file: &PipelineFile, env: &Env) -> Result<Wiring> {
@@ -86,6 +91,8 @@ pub(super) async fn wire(pipeline: &Pipeline, file: &PipelineFile, env: &Env) ->
 struct Committing {
     task: JoinHandle<Result<Duration>>,
     staged: StagedEpoch,
+    /// The segment of what somebody is to be notified of.
+    alerts: Option<Segment>,
     took: Durations,
 }
 
@@ -105,6 +112,7 @@ struct Run<'a> {
     /// What went through epochs with too few dead letters to judge them by.
     unjudged: Counts,
     committing: Option<Committing>,
+    notifications: Notifications,
     summary: Summary,
 }
 
@@ -113,6 +121,7 @@ impl<'a> Run<'a> {
     async fn recover(pipeline: &'a Pipeline, env: &'a Env, checkpoint: Checkpoint, mut parts: Parts) -> Result<Self> {
         let (record, segments, ranges) = stand(&checkpoint, &mut parts, env).await?;
         let steps = restore_steps(pipeline, &checkpoint, record.as_ref(), &mut parts, env).await?;
+        let notifications = Notifications::open(pipeline, &checkpoint, record.as_ref(), env).await?;
         let identity = RunIdentity {
             id: checkpoint.pipeline().id.clone(),
             run_id: env.new_id(),
@@ -132,6 +141,7 @@ impl<'a> Run<'a> {
             ranges,
             unjudged: Counts::default(),
             committing: None,
+            notifications,
             summary: Summary::default(),
         })
     }
@@ -165,6 +175,7 @@ impl<'a> Run<'a> {
             let now = self.env.clock.monotonic();
             let plan_of = Plan {
                 pipeline: &self.identity.id,
+                lane: self.checkpoint.lane(),
                 attempt: &self.attempt,
                 epoch: self.next,
                 range,
@@ -234,6 +245,8 @@ impl<'a> Run<'a> {
         self.ranges.push((staged.epoch, staged.range.clone()));
         self.roll_segments().await?;
         self.keep_states(&staged).await?;
+        let alerts = self.keep_notifications(&staged).await?;
+        let notifications = self.notifications.waiting().into_iter().chain(alerts.clone()).collect();
         let record = EpochRecord {
             pipeline: self.identity.id.clone(),
             lane: self.checkpoint.lane().clone(),
@@ -249,6 +262,7 @@ impl<'a> Run<'a> {
             plugins: self.parts.plugins.clone(),
             event_time: staged.event_time.clone(),
             steps: self.steps.clone(),
+            notifications,
         };
         let prepared = self.checkpoint.prepare(&record).await?;
         self.next = self.next.next();
@@ -262,17 +276,21 @@ impl<'a> Run<'a> {
             tidy_up(&record, &checkpoint, &tables).await;
             Ok(took)
         });
-        self.committing = Some(Committing { task, staged, took });
+        self.committing = Some(Committing { task, staged, alerts, took });
         Ok(())
     }
 
     /// Wait for the commit that is under way, and tell of it.
     async fn finish_commit(&mut self, report: &mut dyn Report) -> Result<()> {
-        let Some(Committing { task, staged, mut took }) = self.committing.take() else { return Ok(()) };
+        let Some(Committing { task, staged, alerts, mut took }) = self.committing.take() else { return Ok(()) };
         took.commit = task.await.map_err(|panic| Error::bug("a commit panicked").because(panic))??;
         self.summary.epochs += 1;
         self.summary.counts.merge(&staged.counts);
-        report.epoch(&Progress::new(&self.identity, &staged, &self.parts.plugins, took));
+        if let (Some(segment), Some(batch)) = (&alerts, &staged.notifications) {
+            self.notifications.publish(staged.epoch, segment, batch);
+        }
+        let notifications = self.notifications.progress();
+        report.epoch(&Progress::new(&self.identity, &staged, &self.parts.plugins, took, notifications));
         Ok(())
     }
 
@@ -326,6 +344,14 @@ impl<'a> Run<'a> {
         }
         Ok(())
     }
+
+    /// Write what somebody is to be notified of.
+    async fn keep_notifications(&self, staged: &StagedEpoch) -> Result<Option<Segment>> {
+        let Some(batch) = &staged.notifications else { return Ok(None) };
+        let place = (staged.epoch, &self.attempt);
+        let written = self.checkpoint.write_segment(NOTIFY, place, staged.epoch, (batch.encode(), batch.entries()));
+        written.await.map(Some)
+    }
 }
 
 /// Put a change behind the segments of a step, merged with those before it that
@@ -352,7 +378,7 @@ async fn append_segment(
 }
 
 /// Resolves when a stop is asked for.
-async fn stopped(shutdown: &mut Shutdown) {
+pub(super) async fn stopped(shutdown: &mut Shutdown) {
     if shutdown.wait_for(|stop| *stop).await.is_err() {
         // Nobody can ask any more.
         std::future::pending::<()>().await;

@@ -46,8 +46,8 @@ pub(super) struct StepPlan {
 pub(super) enum Output {
     /// The rows of a window, and those that came too late for one.
     Window { table: Option<(usize, Projection)>, late: Option<(usize, Extended)> },
-    /// What a rule raised.
-    Rule { table: usize, alerts: Extended },
+    /// What a rule of this name raised, and whether somebody is notified of it.
+    Rule { table: usize, alerts: Extended, rule: String, notifies: bool },
 }
 
 /// The steps behind the rows, wired.
@@ -248,7 +248,7 @@ impl Wire<'_> {
             plugin: plugin.identity(&config.plugin.step),
             identity: (rule.memory() == Memory::Keyed).then_some(identity),
             restorable: rule.restorable().to_vec(),
-            output: Output::Rule { table, alerts },
+            output: Output::Rule { table, alerts, rule: config.name.clone(), notifies: !config.notify.is_empty() },
             behind: Vec::new(),
         });
         if rule.memory() == Memory::Stateless && !of_window {

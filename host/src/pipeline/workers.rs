@@ -6,12 +6,12 @@ use arrow::compute::filter_record_batch;
 use tokio::sync::mpsc;
 
 use super::rows::{Projection, rejected_messages, rejected_rows, unfit, unreadable};
-use super::steps::{Fed, Feeder, Input, Times};
+use super::steps::{Fed, Feeder, Input, RaisedAlerts, Times};
 use super::times::{TimeRule, TimeStats};
 use crate::env::{self, Worker};
 use crate::event_time::{KeyColumns, KeyRows, Observed};
 use crate::model::PluginIdentity;
-use crate::plugin::{Alerts, CallStats, FailedInput, Messages, Parser, Rule, Transform};
+use crate::plugin::{CallStats, FailedInput, Messages, Parser, Rule, Transform};
 use crate::sink::dead_letter::DeadLetter;
 use crate::source::Chunk;
 use crate::{Error, Result};
@@ -41,9 +41,8 @@ pub(super) struct Processed {
     /// What the event times say of each partition.
     pub(super) times: TimeStats,
     pub(super) observed: Vec<Observed>,
-    /// What rules without memory raised: the step, what its table shows of all
-    /// rows, and the alerts.
-    pub(super) alerts: Vec<(usize, RecordBatch, Alerts)>,
+    /// What rules without memory raised.
+    pub(super) alerts: Vec<RaisedAlerts>,
     /// What tells which rows come twice.
     pub(super) repeats: Option<(KeyRows, Times)>,
     /// What other steps see of the chunk.
@@ -58,7 +57,7 @@ impl Processed {
         for table in &mut self.tables {
             *table = filter_record_batch(table, first).map_err(unfit)?;
         }
-        for (_, _, alerts) in &mut self.alerts {
+        for RaisedAlerts { alerts, .. } in &mut self.alerts {
             let kept: Vec<bool> = alerts.rows.iter().map(|row| first.value(*row as usize)).collect();
             alerts.retain(&BooleanArray::from(kept))?;
         }
@@ -181,7 +180,8 @@ impl Steps {
             processed.dead_letters.extend(rejected_rows(&identity, chunk, rows, messages, failed)?);
             if let Some(shown) = feeder.shown.as_ref().filter(|_| !judged.alerts.is_empty()) {
                 let shown = shown.apply(input, messages, &chunk.fields, clock_us)?;
-                processed.alerts.push((feeder.step, shown, judged.alerts));
+                let (step, times, alerts) = (feeder.step, times.clone(), judged.alerts);
+                processed.alerts.push(RaisedAlerts { step, shown, times, alerts });
             }
         }
         for feeder in &self.feeders {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch, StringArray, TimestampMicrosecondArray};
+use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch, TimestampMicrosecondArray};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{Schema, TimestampMicrosecondType};
 use bytes::Bytes;
@@ -12,13 +12,15 @@ use super::super::rows::{json_of, rejected_rows, unfit};
 use super::super::wire::{DEDUPLICATION, Output, StepPlan};
 use super::super::workers::Origin;
 use super::feed::{Fed, Times};
+use super::raised::{Raised, RaisedAlerts};
 use super::shard::{Answer, Asked, Ended, Shards};
 use super::window::Closed;
 use crate::Result;
 use crate::event_time::{KeyRows, LateRow, Observed, Watermarks};
-use crate::model::{Digest, Epoch, EventTime, PartitionId, PluginIdentity, SourceRange, StepIdentity};
-use crate::plugin::{Alerts, CallStats, FailedInput};
+use crate::model::{Epoch, EventTime, Lane, PartitionId, PluginIdentity, SourceRange, StepIdentity};
+use crate::plugin::{CallStats, FailedInput};
 use crate::sink::dead_letter::DeadLetter;
+use crate::sink::notify::Batch;
 
 /// A step's state is written as a whole when its segments hold so many times the
 /// entries of its open groups,
@@ -78,8 +80,8 @@ pub(in super::super) struct Duties {
     pub(in super::super) deduplication: Option<StepIdentity>,
     under_way: Option<(FedChunk, Vec<Asked<Answer>>)>,
     counts: Vec<StepCounts>,
-    /// The name of an alert's origin, but for its step and number.
-    origin: String,
+    /// What the rules raised in the epoch under way.
+    raised: Option<Raised>,
     clock_us: i64,
     /// By step, deduplication last.
     sizes: Vec<Size>,
@@ -115,7 +117,7 @@ impl Duties {
             deduplication,
             under_way: None,
             counts: Vec::new(),
-            origin: String::new(),
+            raised: None,
             clock_us: 0,
             sizes,
         }
@@ -148,8 +150,14 @@ impl Duties {
         self.watermarks.as_ref().and_then(Watermarks::current)
     }
 
-    pub(in super::super) async fn begin(&mut self, pipeline: &str, epoch: Epoch, clock_us: i64) -> Result<()> {
-        self.origin = format!("{pipeline}/{epoch}");
+    /// Begin an epoch of a lane of the pipeline with this identifier.
+    pub(in super::super) async fn begin(
+        &mut self,
+        (pipeline, lane): (&str, &Lane),
+        epoch: Epoch,
+        clock_us: i64,
+    ) -> Result<()> {
+        self.raised = Some(Raised::new(pipeline, lane, epoch));
         self.clock_us = clock_us;
         let count = |plan: &StepPlan| StepCounts { name: plan.name.clone(), ..StepCounts::default() };
         self.counts = self.plans.iter().map(count).collect();
@@ -218,32 +226,39 @@ impl Duties {
             outcome.rows.push((*table, extended.apply(shown, &origins, &windows)?));
         }
         if let (Some(alerts), Some(shown)) = (answer.alerts, &fed.shown) {
-            outcome.rows.extend(self.alerts(step, shown, alerts)?);
+            let (shown, times) = (shown.clone(), fed.times.clone());
+            outcome.rows.extend(self.alerts(RaisedAlerts { step, shown, times, alerts })?);
         }
         Ok(answer.failed)
     }
 
-    /// The rows of alerts; `shown` is what their table shows of all rows.
-    pub(in super::super) fn alerts(
-        &mut self,
-        step: usize,
-        shown: &RecordBatch,
-        alerts: Alerts,
-    ) -> Result<Option<(usize, RecordBatch)>> {
-        let Output::Rule { table, alerts: extended } = &self.plans[step].output else { return Ok(None) };
+    /// The rows of alerts for their table; who is notified of them is told later.
+    pub(in super::super) fn alerts(&mut self, raised: RaisedAlerts) -> Result<Option<(usize, RecordBatch)>> {
+        let RaisedAlerts { step, shown, times, alerts } = raised;
+        let plan = &self.plans[step];
+        let Output::Rule { table, alerts: extended, rule, notifies } = &plan.output else { return Ok(None) };
         if alerts.is_empty() {
             return Ok(None);
         }
-        let (counts, name) = (&mut self.counts[step], &self.plans[step].name);
-        let ids = (counts.alerts..).take(alerts.len()).map(|number| {
-            let digest = Digest::of(format!("{}/{name}/{number}", self.origin).as_bytes()).to_string();
-            digest[..ID_DIGITS].to_owned()
-        });
-        let ids = StringArray::from_iter_values(ids);
-        counts.alerts += alerts.len() as u64;
-        let columns: [ArrayRef; 4] =
-            [Arc::new(ids), Arc::new(alerts.kind), Arc::new(alerts.severity), Arc::new(alerts.message)];
-        Ok(Some((*table, extended.apply(shown, &alerts.rows, &columns)?)))
+        let raised = self.raised.as_mut().ok_or_else(|| crate::Error::bug("an alert outside of an epoch"))?;
+        let before = self.counts[step].alerts;
+        self.counts[step].alerts += alerts.len() as u64;
+        let columns: [ArrayRef; 4] = [
+            Arc::new(raised.ids(rule, before, alerts.len())),
+            Arc::new(alerts.kind.clone()),
+            Arc::new(alerts.severity.clone()),
+            Arc::new(alerts.message.clone()),
+        ];
+        let rows = extended.apply(&shown, &alerts.rows, &columns)?;
+        if *notifies {
+            raised.keep(rule, before, &alerts, &times, &rows)?;
+        }
+        Ok(Some((*table, rows)))
+    }
+
+    /// What somebody is to be notified of, once the epoch is committed.
+    pub(in super::super) fn take_notifications(&mut self) -> Option<Batch> {
+        self.raised.as_mut().map(Raised::take).filter(|batch| !batch.is_empty())
     }
 
     /// Close what ends at this watermark, each window behind its input, and say
@@ -370,9 +385,6 @@ impl Duties {
         Ok(due.contains(&true))
     }
 }
-
-/// The digits of an alert's identifier, in hexadecimal.
-const ID_DIGITS: usize = 32;
 
 /// The dead letter of something that came out of a window.
 fn of_window(plugin: &PluginIdentity, step: &str, reason: String, raw: Bytes) -> DeadLetter {

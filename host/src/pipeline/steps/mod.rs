@@ -15,16 +15,19 @@
 //! | `feed` | rows → what one step sees of them |
 //! | `shard` | the threads, and the steps in them |
 //! | `window`, `rule` | one step in one shard |
+//! | `raised` | how alerts are called, and whom they are kept for |
 //! | `duties` | what the steps of an epoch have to do, and when |
 
 mod duties;
 mod feed;
+mod raised;
 mod rule;
 mod shard;
 mod window;
 
 pub(super) use duties::{Delta, Duties, FedChunk, Outcome, StepCounts};
 pub(super) use feed::{Fed, Feeder, Input, Times, time_of};
+pub(super) use raised::RaisedAlerts;
 pub(super) use rule::RuleShard;
 pub(super) use shard::{ShardStep, Shards};
 pub(super) use window::{WindowOutput, WindowShard, output_schema};
