@@ -165,14 +165,14 @@ impl Groups {
         assigned.groups.reserve(keys.len());
         // Rows of one window come together.
         let mut latest = (0, 0);
-        for row in 0..keys.len() {
+        for (row, time) in times.iter().copied().enumerate() {
             if shards > 1 && keys.shard(row, shards) != shard {
                 continue;
             }
             if first.is_some_and(|first| !first.value(row)) {
                 continue;
             }
-            let time = valid.is_none_or(|valid| valid.is_valid(row)).then(|| times[row]);
+            let time = valid.is_none_or(|valid| valid.is_valid(row)).then_some(time);
             let time = time.filter(|time| (-MAX_TIME_US..MAX_TIME_US).contains(time));
             let number = u32::try_from(row).expect("invariant: a chunk has less than 2^32 rows");
             match (self.lifetime, time) {
