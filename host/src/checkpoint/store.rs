@@ -61,6 +61,26 @@ impl Checkpoint {
         Ok(Self { storage, pipeline: found, lane: Lane::single() })
     }
 
+    /// The checkpoint in a folder, if there is one; changes nothing.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::peek`].
+    pub async fn find(storage: Storage) -> Result<Option<Self>> {
+        let found = Self::peek(&storage).await?;
+        Ok(found.map(|pipeline| Self { storage, pipeline, lane: Lane::single() }))
+    }
+
+    /// The newest record, if there is one.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::epochs`] and [`Checkpoint::read`].
+    pub async fn newest(&self) -> Result<Option<EpochRecord>> {
+        match self.epochs().await?.last() {
+            Some(newest) => self.read(*newest).await,
+            None => Ok(None),
+        }
+    }
+
     /// Whose checkpoint a folder is, if it is one.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! Everything that can be told before a message is read.
 
+use super::recovery::refuse_other_state;
 use super::run::wire;
 use crate::checkpoint::Checkpoint;
 use crate::config::{Pipeline, PipelineFile};
@@ -16,11 +17,16 @@ use crate::{Error, Result};
 pub async fn check(pipeline: &Pipeline, file: &PipelineFile, env: &Env) -> Result<()> {
     let wiring = wire(pipeline, file, env).await?;
     let mut problems = wiring.check_tables(file, env).await?;
-    let found = Checkpoint::peek(&env.storage(&pipeline.checkpoint)?).await?;
-    if let Some(found) = found.filter(|found| found.name != pipeline.name) {
-        let message = format!("the checkpoint belongs to the pipeline `{}`", found.name);
-        let remedy = "give each pipeline a checkpoint of its own".to_owned();
-        problems.push(file.problem_at("pipeline.checkpoint", message, Some(remedy)));
+    if let Some(checkpoint) = Checkpoint::find(env.storage(&pipeline.checkpoint)?).await? {
+        if checkpoint.pipeline().name != pipeline.name {
+            let message = format!("the checkpoint belongs to the pipeline `{}`", checkpoint.pipeline().name);
+            let remedy = "give each pipeline a checkpoint of its own".to_owned();
+            problems.push(file.problem_at("pipeline.checkpoint", message, Some(remedy)));
+        } else if let Some(record) = checkpoint.newest().await? {
+            let plans = wiring.stateful.plans.iter();
+            let refused = plans.filter_map(|plan| Some((plan, refuse_other_state(plan, &record.steps).err()?)));
+            problems.extend(refused.map(|(plan, error)| file.problem_at(&plan.name, error.to_string(), None)));
+        }
     }
     if problems.is_empty() { Ok(()) } else { Err(Error::from(file.problems(problems))) }
 }

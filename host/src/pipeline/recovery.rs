@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::build::Parts;
 use super::commit::{all_tables, commit, committed_epoch, staged_for};
-use super::wire::DEDUPLICATION;
+use super::wire::{DEDUPLICATION, StepPlan};
 use crate::checkpoint::{Checkpoint, EpochRecord};
 use crate::config::Pipeline;
 use crate::env::{Env, Location};
@@ -202,9 +202,8 @@ pub(super) async fn restore_steps(
         let plan = &duties.plans[step];
         let (name, Some(identity)) = (plan.name.clone(), plan.identity.clone()) else { continue };
         let mut state = StepState { identity: identity.clone(), segments: Vec::new() };
+        refuse_other_state(plan, &kept)?;
         if let Some(kept) = kept.get(&name) {
-            refuse_other_step(&name, &kept.identity, &identity)?;
-            refuse_other_version(&name, &kept.identity, &plan.restorable)?;
             let segments = read_segments(checkpoint, &kept.segments).await?;
             duties.restore(step, segments, kept.identity.state_version).await?;
             state.segments.clone_from(&kept.segments);
@@ -228,6 +227,13 @@ pub(super) async fn restore_steps(
         tracing::warn!("the step `{gone}` is not in the pipeline file any more: its state is dropped");
     }
     Ok(steps)
+}
+
+/// Fails if what was kept of a step is not of this one.
+pub(super) fn refuse_other_state(plan: &StepPlan, kept: &BTreeMap<String, StepState>) -> Result<()> {
+    let (Some(kept), Some(identity)) = (kept.get(&plan.name), &plan.identity) else { return Ok(()) };
+    refuse_other_step(&plan.name, &kept.identity, identity)?;
+    refuse_other_version(&plan.name, &kept.identity, &plan.restorable)
 }
 
 async fn read_segments(checkpoint: &Checkpoint, segments: &[Segment]) -> Result<Vec<Bytes>> {
