@@ -12,6 +12,7 @@ mod disks;
 mod examples;
 mod hostile;
 mod kills;
+mod notifications;
 mod readers;
 mod restarts;
 mod rivals;
