@@ -2,16 +2,19 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use weir_tests::binary::succeed;
 use weir_tests::root;
 
-/// A copy of an example, so that running it leaves no traces in the checkout.
+/// A copy of an example, so that running it leaves no traces in the checkout. Its
+/// files were written in the order of their names, a second apart.
 fn copy(example: &str) -> tempfile::TempDir {
     crate::binary();
     let folder = tempfile::tempdir().unwrap();
     let from = root().join("examples").join(example);
-    for entry in walkdir::WalkDir::new(&from).into_iter().map(Result::unwrap) {
+    let mut written = SystemTime::UNIX_EPOCH;
+    for entry in walkdir::WalkDir::new(&from).sort_by_file_name().into_iter().map(Result::unwrap) {
         let below = entry.path().strip_prefix(&from).unwrap();
         if below.starts_with("data") {
             continue;
@@ -20,7 +23,9 @@ fn copy(example: &str) -> tempfile::TempDir {
         if entry.file_type().is_dir() {
             fs::create_dir_all(to).unwrap();
         } else {
-            fs::copy(entry.path(), to).unwrap();
+            fs::copy(entry.path(), &to).unwrap();
+            written += Duration::from_secs(1);
+            fs::File::options().append(true).open(to).unwrap().set_modified(written).unwrap();
         }
     }
     folder
@@ -95,4 +100,53 @@ fn event_hubs_table_from_files_has_its_columns_in_order() {
     let columns = "partition,deviceId,local_ts,temperature,humidity,pressure,battery,lat,lon,status";
     let show = ["table", "show", table, "--json", "--columns", columns];
     check_rows("01-event-hubs", folder.path(), &show, "eventhub_parsed.jsonl");
+}
+
+#[test]
+fn stateful_example_gives_the_expected_summaries_alerts_and_late_readings() {
+    let folder = copy("03-stateful");
+    succeed(folder.path(), &["run", "pipeline.toml"]);
+    let check = |folder: &Path| {
+        for table in ["device_summary", "device_alerts", "late_readings"] {
+            let show = ["table", "show", &format!("data/tables/{table}"), "--json"];
+            check_rows("03-stateful", folder, &show, &format!("{table}.jsonl"));
+        }
+        let notified = fs::read_to_string(folder.join("data/alerts.jsonl")).unwrap();
+        let rows: Vec<String> = notified
+            .lines()
+            .map(|alert| serde_json::from_str::<serde_json::Value>(alert).unwrap()["row"].to_string())
+            .collect();
+        let expected = fs::read_to_string(root().join("examples/03-stateful/expected/device_alerts.jsonl")).unwrap();
+        assert_eq!(sorted(&rows.join("\n")), sorted(&expected), "each alert is notified once");
+    };
+    check(folder.path());
+    succeed(folder.path(), &["run", "pipeline.toml"]);
+    check(folder.path());
+    let late =
+        r#"[{ "deviceId": "sensor-001", "ts": "2025-10-06T10:01:00.000Z", "temperature": 20.0, "battery": 77.0 }]"#;
+    fs::write(folder.path().join("input/late.json"), late).unwrap();
+    succeed(folder.path(), &["run", "pipeline.toml"]);
+    let late = succeed(folder.path(), &["table", "show", "data/tables/late_readings", "--json"]);
+    assert_eq!(late.lines().count(), 2, "{late}");
+}
+
+#[test]
+fn stateful_example_at_speed_puts_every_reading_into_a_window() {
+    let folder = copy("03-stateful");
+    let path = folder.path().join("generator.toml");
+    let text = fs::read_to_string(&path).unwrap();
+    assert!(text.contains("events = 100000"));
+    // The speed is for people; a test has less time.
+    fs::write(&path, text.replace("events = 100000", "events = 2000")).unwrap();
+    succeed(folder.path(), &["run", "generator.toml"]);
+    let show = |table: &str| {
+        let path = format!("data/generator/tables/{table}");
+        succeed(folder.path(), &["table", "show", &path, "--json", "--limit", "100000"])
+    };
+    let count = |row: &str| serde_json::from_str::<serde_json::Value>(row).unwrap()["message_count"].as_u64().unwrap();
+    assert_eq!(show("device_summary").lines().map(count).sum::<u64>(), 20_000);
+    let alerts = show("device_alerts");
+    for kind in ["CRITICAL_TEMPERATURE", "HIGH_TEMPERATURE", "CRITICAL_BATTERY", "LOW_BATTERY"] {
+        assert!(alerts.contains(kind), "{kind}");
+    }
 }
