@@ -17,7 +17,7 @@ use crate::model::{Epoch, Lane, Segment};
 /// Who gets the alerts of one rule.
 pub struct Destination {
     /// What it is called in logs, counts and in the name of its cursor, for
-    /// example `rule.hot.notify.0`; unique in the pipeline and fit for a path.
+    /// example `rule.hot.webhook-5f1d22ab`; unique in the pipeline and fit for a path.
     pub name: String,
     /// The rule.
     pub rule: String,
