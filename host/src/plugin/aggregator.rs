@@ -127,20 +127,20 @@ impl Aggregator {
         let settings = self.keeper.role().settings.clone();
         let keeper = &mut self.keeper;
         let parts = isolate(&settings.step, groups.len(), settings.on_failure, |range| {
-            let whole = range.len() == groups.len();
             let (groups, rows) = (&groups[range.clone()], part(rows, &range)?);
             keeper.call(|sandbox, guest| update(sandbox, guest, groups, &rows))?;
-            // A slice of a chunk would keep all of the chunk in memory, but then
-            // so does its neighbour.
-            let bytes = size_of_val(groups) + if whole { rows.get_array_memory_size() } else { 0 };
+            let bytes = size_of_val(groups) + rows.get_array_memory_size();
             let call = Call::Update { groups: groups.to_vec(), rows };
             keeper.note(call, bytes, groups);
             Ok(())
         })?;
+        let failed = failed_inputs(parts);
+        // A group that has only such rows is open all the same, also after a restart.
+        failed.iter().for_each(|failed| self.keeper.mark_all(&groups[failed.input..=failed.input]));
         if self.keeper.is_journal_long() {
             self.keeper.move_base()?;
         }
-        Ok(failed_inputs(parts))
+        Ok(failed)
     }
 
     /// Fold the state of `sources[i]` into `into[i]`, in order.
@@ -218,6 +218,18 @@ impl Aggregator {
     /// Plugin if it does not take them.
     pub fn load(&mut self, states: Vec<(u32, Box<[u8]>)>, version: u32) -> Result<()> {
         self.keeper.load(states, version)
+    }
+
+    /// Lose the instance, as a trap does.
+    #[cfg(test)]
+    pub(crate) fn lose_instance(&mut self) {
+        self.keeper.lose_instance();
+    }
+
+    /// Bound the journal otherwise.
+    #[cfg(test)]
+    pub(crate) fn set_max_journal_bytes(&mut self, bytes: usize) {
+        self.keeper.set_max_journal_bytes(bytes);
     }
 }
 

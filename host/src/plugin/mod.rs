@@ -44,7 +44,7 @@ pub use library::{ComponentSource, ConfigProblem, Library, Plugin, Role, builtin
 pub use parser::{Messages, Parser};
 pub use rule::{Alerts, Judged, Memory, Rule};
 pub use sandbox::{CallStats, Failure, Limits};
-pub use step::{ConfigureError, FailedInput, OnFailure, StepSettings};
+pub use step::{ConfigureError, FailedInput, OnFailure, StepSettings, take_rows};
 pub use transform::Transform;
 
 use std::sync::Arc;

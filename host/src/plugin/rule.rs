@@ -147,12 +147,11 @@ impl Rule {
         let settings = &role.settings;
         let keeper = &mut self.keeper;
         let parts = isolate(&settings.step, rows.num_rows(), settings.on_failure, |range| {
-            let whole = range.len() == rows.num_rows();
             let groups = groups.get(range.clone()).unwrap_or_default();
             let rows = part(rows, &range)?;
             let alerts = keeper.call(|sandbox, guest| evaluate(sandbox, guest, groups, &rows, &role))?;
             if role.memory == wit::Memory::Keyed {
-                let bytes = size_of_val(groups) + if whole { rows.get_array_memory_size() } else { 0 };
+                let bytes = size_of_val(groups) + rows.get_array_memory_size();
                 keeper.note(Call::Evaluate { groups: groups.to_vec(), rows }, bytes, groups);
             }
             Ok(alerts)
@@ -190,6 +189,18 @@ impl Rule {
     /// Plugin if it does not take them.
     pub fn load(&mut self, states: Vec<(u32, Box<[u8]>)>, version: u32) -> Result<()> {
         self.keeper.load(states, version)
+    }
+
+    /// Lose the instance, as a trap does.
+    #[cfg(test)]
+    pub(crate) fn lose_instance(&mut self) {
+        self.keeper.lose_instance();
+    }
+
+    /// Bound the journal otherwise.
+    #[cfg(test)]
+    pub(crate) fn set_max_journal_bytes(&mut self, bytes: usize) {
+        self.keeper.set_max_journal_bytes(bytes);
     }
 }
 

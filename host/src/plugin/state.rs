@@ -58,8 +58,11 @@ pub(super) struct Keeper<R: StatefulRole> {
     role: Arc<R>,
     /// The state of each group as of the base, by slot.
     base: Vec<Option<Box<[u8]>>>,
+    /// The version of these states.
+    base_version: u32,
     journal: Vec<R::Call>,
     journal_bytes: usize,
+    max_journal_bytes: usize,
     /// Changed since the base; `is_changed` says so by slot.
     changed: Vec<u32>,
     is_changed: Vec<bool>,
@@ -69,12 +72,15 @@ pub(super) struct Keeper<R: StatefulRole> {
 
 impl<R: StatefulRole> Keeper<R> {
     pub(super) fn new(seat: Seat<R::Guest>, role: Arc<R>) -> Self {
+        let base_version = role.state_version();
         Self {
             seat,
             role,
             base: Vec::new(),
+            base_version,
             journal: Vec::new(),
             journal_bytes: 0,
+            max_journal_bytes: MAX_JOURNAL_BYTES,
             changed: Vec::new(),
             is_changed: Vec::new(),
             released: Vec::new(),
@@ -83,7 +89,8 @@ impl<R: StatefulRole> Keeper<R> {
 
     /// The same step for another shard, without state.
     pub(super) fn fork(&self) -> Self {
-        Self::new(self.seat.fork(), Arc::clone(&self.role))
+        let fork = Self::new(self.seat.fork(), Arc::clone(&self.role));
+        Self { max_journal_bytes: self.max_journal_bytes, ..fork }
     }
 
     pub(super) fn role(&self) -> &Arc<R> {
@@ -95,10 +102,10 @@ impl<R: StatefulRole> Keeper<R> {
         &mut self,
         work: impl FnOnce(&mut Sandbox, &R::Guest) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        let Self { seat, role, base, journal, .. } = self;
+        let Self { seat, role, base, base_version, journal, .. } = self;
         let rebuild = |sandbox: &mut Sandbox| {
             let guest = role.configure(sandbox)?;
-            restore_all(role.as_ref(), sandbox, &guest, base, role.state_version())?;
+            restore_all(role.as_ref(), sandbox, &guest, base, *base_version)?;
             journal.iter().try_for_each(|call| role.repeat(sandbox, &guest, call))?;
             Ok(guest)
         };
@@ -107,16 +114,20 @@ impl<R: StatefulRole> Keeper<R> {
 
     /// Note that a call has changed these groups.
     pub(super) fn note(&mut self, call: R::Call, bytes: usize, groups: &[u32]) {
-        for group in groups {
-            self.mark(*group);
-        }
+        self.mark_all(groups);
         self.journal.push(call);
         self.journal_bytes += bytes;
     }
 
+    /// Let the base have a state of these groups when it moves, whether a call
+    /// has changed them or not.
+    pub(super) fn mark_all(&mut self, groups: &[u32]) {
+        groups.iter().for_each(|group| self.mark(*group));
+    }
+
     /// Whether the base should move now.
     pub(super) fn is_journal_long(&self) -> bool {
-        self.journal_bytes > MAX_JOURNAL_BYTES
+        self.journal_bytes > self.max_journal_bytes
     }
 
     /// Forget groups. Their slots must not be used again before the base moves.
@@ -198,17 +209,31 @@ impl<R: StatefulRole> Keeper<R> {
             ))
             .because(failure)
         };
+        let groups: Vec<u32> = states.iter().map(|(group, _)| *group).collect();
         self.put(states);
-        if version == role.state_version() {
-            self.seat.leave();
-            return self.call(|_, _| Ok(())).map_err(refused);
+        self.base_version = version;
+        self.seat.leave();
+        self.call(|_, _| Ok(())).map_err(refused)?;
+        if version != role.state_version() {
+            // States of an older version are asked for again, all of them; until
+            // they are there, an instance that is lost is made of the old ones.
+            self.mark_all(&groups);
+            self.move_base()?;
+            self.base_version = role.state_version();
         }
-        // States of an older version are asked for again, so that the base has one.
-        let old = std::mem::take(&mut self.base);
-        self.call(|sandbox, guest| restore_all(role.as_ref(), sandbox, guest, &old, version)).map_err(refused)?;
-        let groups = old.iter().enumerate().filter(|(_, state)| state.is_some());
-        groups.for_each(|(group, _)| self.mark(u32::try_from(group).unwrap_or(u32::MAX)));
-        self.move_base()
+        Ok(())
+    }
+
+    /// Lose the instance, as a trap does.
+    #[cfg(test)]
+    pub(super) fn lose_instance(&mut self) {
+        self.seat.leave();
+    }
+
+    /// Bound the journal otherwise.
+    #[cfg(test)]
+    pub(super) fn set_max_journal_bytes(&mut self, bytes: usize) {
+        self.max_journal_bytes = bytes;
     }
 
     /// Make a call that must succeed, twice if need be.
@@ -269,3 +294,6 @@ fn restore_all<R: StatefulRole>(
     }
     if groups.is_empty() { Ok(()) } else { role.restore(sandbox, guest, &groups, &states, version) }
 }
+
+#[cfg(test)]
+mod tests;

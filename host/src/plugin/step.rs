@@ -2,9 +2,10 @@
 
 use std::ops::Range;
 
-use arrow::array::{RecordBatch, UInt32Array};
-use arrow::compute::take_record_batch;
+use arrow::array::{RecordBatch, RecordBatchOptions, UInt32Array};
+use arrow::compute::take;
 use arrow::datatypes::Schema;
+use arrow::error::ArrowError;
 
 use super::bindings::weir::plugin::columns as wit;
 use super::isolate::Part;
@@ -171,6 +172,16 @@ pub(super) fn failed_inputs<T>(parts: Vec<Part<T>>) -> Vec<FailedInput> {
     failed.map(|(input, failure)| FailedInput { input, reason: failure.to_string() }).collect()
 }
 
+/// These rows of a batch, which may have no columns.
+///
+/// # Errors
+/// What arrow says of columns that cannot be taken from.
+pub fn take_rows(rows: &RecordBatch, indices: &UInt32Array) -> Result<RecordBatch, ArrowError> {
+    let columns = rows.columns().iter().map(|column| take(column, indices, None)).collect::<Result<_, _>>()?;
+    let options = RecordBatchOptions::new().with_row_count(Some(indices.len()));
+    RecordBatch::try_new_with_options(rows.schema(), columns, &options)
+}
+
 /// A part of the rows, fit to be lowered.
 pub(super) fn part(rows: &RecordBatch, range: &Range<usize>) -> Result<RecordBatch, Failure> {
     if range.len() == rows.num_rows() {
@@ -178,5 +189,5 @@ pub(super) fn part(rows: &RecordBatch, range: &Range<usize>) -> Result<RecordBat
     }
     // Taking, unlike slicing, also compacts nested columns.
     let indices: UInt32Array = range.clone().map(|row| u32::try_from(row).unwrap_or(u32::MAX)).collect();
-    take_record_batch(rows, &indices).map_err(|error| Failure::Invalid(error.to_string()))
+    take_rows(rows, &indices).map_err(|error| Failure::Invalid(error.to_string()))
 }
