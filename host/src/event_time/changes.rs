@@ -4,6 +4,9 @@
 //! merged by putting them together: a later entry for a group replaces an
 //! earlier one, and an entry without a state removes it. The columns are the key
 //! columns, `window_start`, `window_end` and `state`.
+//!
+//! That no byte is damaged is for the checkpoint to find, which knows the digest of
+//! each segment; here it counts that they are of this step.
 
 use std::collections::HashSet;
 use std::io::Cursor;
@@ -160,4 +163,127 @@ fn entry<'a>(group: Group<'a>, state: Option<&'a [u8]>) -> Entry<'a> {
 fn foreign(reason: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
     Error::corrupt("a segment of the state of groups cannot be read: restore the checkpoint from a copy")
         .because(reason)
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{Int64Array, StringArray};
+
+    use super::super::groups::Lifetime;
+    use super::super::window::WindowKind;
+    use super::*;
+    use crate::ErrorKind;
+    use crate::model::Span;
+
+    fn schema(kind: DataType) -> Schema {
+        Schema::new(vec![Field::new("id", kind, true)])
+    }
+
+    /// Tumbling windows of five, by `id`.
+    struct Step {
+        keys: KeyColumns,
+        columns: StateColumns,
+        groups: Groups,
+    }
+
+    impl Step {
+        fn new() -> Self {
+            let schema = schema(DataType::Int64);
+            let keys = KeyColumns::new(&["id".to_owned()], &schema).unwrap();
+            let kind = WindowKind::Aligned { size: Span(5), slide: Span(5), offset: Span(0) };
+            let columns = StateColumns::new(&keys, &schema);
+            Self { keys, columns, groups: Groups::new(Lifetime::Window(kind)) }
+        }
+
+        /// The segment of an epoch with rows of these ids and times, which then
+        /// closes what ends at the watermark; all states are `state`.
+        fn epoch(&mut self, rows: &[(i64, i64)], watermark: i64, state: &[u8]) -> Bytes {
+            let (ids, times): (Vec<i64>, Vec<i64>) = rows.iter().copied().unzip();
+            let batch = RecordBatch::try_new(Arc::new(schema(DataType::Int64)), vec![Arc::new(Int64Array::from(ids))]);
+            let keys = self.keys.rows(&batch.unwrap()).unwrap();
+            self.groups.assign(&keys, (&times, None, None), (0, 1), None);
+            for slot in self.groups.due(EventTime(watermark)) {
+                self.groups.release(slot);
+            }
+            let changed = self.groups.end_epoch();
+            self.columns.changed(&self.groups, &changed, |_| Some(state)).unwrap()
+        }
+
+        /// Id, start and state of what segments hold.
+        fn restored(&self, segments: &[Bytes]) -> Vec<(i64, i64, Vec<u8>)> {
+            let mut all = Vec::new();
+            for kept in self.columns.restore(segments).unwrap() {
+                let keys = self.keys.columns((0..kept.windows.len()).map(|row| kept.keys.get(row).0)).unwrap();
+                let ids = keys[0].as_primitive::<arrow::datatypes::Int64Type>();
+                for (row, state) in kept.states.iter().enumerate() {
+                    if let Some(state) = state {
+                        all.push((ids.value(row), kept.windows[row].start.0, state.to_vec()));
+                    }
+                }
+            }
+            all.sort_unstable();
+            all
+        }
+    }
+
+    #[test]
+    fn later_segments_replace_and_remove() {
+        let mut step = Step::new();
+        let segments = [
+            step.epoch(&[(1, 0), (2, 0), (2, 7)], 0, b"first"),
+            step.epoch(&[(2, 8), (3, -1)], 5, b"second"),
+            step.epoch(&[(1, 1)], 0, b"third"),
+        ];
+        let left = [(1, 0, b"third".to_vec()), (2, 5, b"second".to_vec())];
+        assert_eq!(step.restored(&segments), left, "3 came and went in one epoch; 1 came again");
+        let merged: Bytes = segments.concat().into();
+        assert_eq!(step.restored(std::slice::from_ref(&merged)), left, "merging is putting together");
+        let whole = step.columns.all(&step.groups, |_| Some(b"whole")).unwrap();
+        assert_eq!(step.restored(&[merged, whole]), [(1, 0, b"whole".to_vec()), (2, 5, b"whole".to_vec())]);
+        assert_eq!(step.restored(&[]), []);
+    }
+
+    #[test]
+    fn empty_segment_holds_nothing() {
+        let mut step = Step::new();
+        let none = step.epoch(&[], 0, b"");
+        assert_eq!(step.restored(&[none]), []);
+    }
+
+    #[test]
+    fn segment_of_another_step_is_corrupt() {
+        let mut step = Step::new();
+        let segment = step.epoch(&[(1, 0)], 0, b"state");
+        for other in [schema(DataType::Utf8), schema(DataType::Boolean)] {
+            let keys = KeyColumns::new(&["id".to_owned()], &other).unwrap();
+            let error = StateColumns::new(&keys, &other).restore(std::slice::from_ref(&segment)).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Corrupt);
+        }
+        let text = RecordBatch::try_new(
+            Arc::new(schema(DataType::Utf8)),
+            vec![Arc::new(StringArray::from(vec!["state"])) as ArrayRef],
+        );
+        let mut writer = StreamWriter::try_new(Vec::new(), &schema(DataType::Utf8)).unwrap();
+        writer.write(&text.unwrap()).unwrap();
+        let error = step.columns.restore(&[writer.into_inner().unwrap().into()]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Corrupt);
+    }
+
+    #[test]
+    fn cut_segment_is_corrupt_and_never_a_panic() {
+        let mut step = Step::new();
+        let segment = step.epoch(&[(1, 0), (2, 0), (3, 7)], 0, b"state");
+        for length in 1..segment.len() {
+            // A stream may be cut where a batch ends, which only its digest tells.
+            if let Err(error) = step.columns.restore(&[segment.slice(..length)]) {
+                assert_eq!(error.kind(), ErrorKind::Corrupt, "cut at {length}");
+            }
+        }
+        for garbage in [&b"x"[..], &[0; 100], &[0xff; 100]] {
+            let mut bytes = segment.to_vec();
+            bytes.extend_from_slice(garbage);
+            let error = step.columns.restore(&[bytes.into()]).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Corrupt, "{garbage:?} behind it");
+        }
+    }
 }

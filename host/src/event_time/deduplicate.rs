@@ -6,8 +6,8 @@
 use arrow::array::BooleanArray;
 use arrow::buffer::NullBuffer;
 
-use super::MAX_TIME_US;
 use super::groups::{Changed, Groups, Lifetime};
+use super::is_event_time;
 use super::keys::KeyRows;
 use super::window::Window;
 use crate::model::{EventTime, Span};
@@ -41,7 +41,7 @@ impl Deduplicator {
     pub fn first(&mut self, keys: &KeyRows, times: &[i64], valid: Option<&NullBuffer>) -> BooleanArray {
         let is_first = |row: usize| {
             let time = valid.is_none_or(|valid| valid.is_valid(row)).then(|| times[row]);
-            match time.filter(|time| (-MAX_TIME_US..MAX_TIME_US).contains(time)) {
+            match time.filter(|time| is_event_time(*time)) {
                 Some(time) => self.groups.remember(keys.get(row), time, self.within),
                 None => true,
             }

@@ -194,3 +194,84 @@ impl KeyTable {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::StringArray;
+    use arrow::datatypes::Field;
+
+    use super::*;
+    use crate::ErrorKind;
+
+    fn texts(columns: &[&[Option<&str>]]) -> RecordBatch {
+        let field = |number: usize| Field::new(format!("k{number}"), DataType::Utf8, true);
+        let schema = Schema::new((0..columns.len()).map(field).collect::<Vec<_>>());
+        let columns = columns.iter().map(|column| Arc::new(StringArray::from(column.to_vec())) as ArrayRef);
+        RecordBatch::try_new(Arc::new(schema), columns.collect()).unwrap()
+    }
+
+    fn named(names: &[&str], rows: &RecordBatch) -> Result<KeyColumns> {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        KeyColumns::new(&names, &rows.schema())
+    }
+
+    #[test]
+    fn nulls_and_empty_texts_are_keys_of_their_own() {
+        let (no, empty) = (None, Some(""));
+        let rows = texts(&[
+            &[no, no, empty, empty, Some("a"), Some("ab"), Some("a")],
+            &[no, empty, no, empty, Some("bc"), Some("c"), Some("bc")],
+        ]);
+        let columns = named(&["k0", "k1"], &rows).unwrap();
+        let keys = columns.rows(&rows).unwrap();
+        for one in 0..keys.len() {
+            for other in 0..keys.len() {
+                let is_same = one == other || (one, other) == (4, 6) || (one, other) == (6, 4);
+                assert_eq!(keys.get(one).0 == keys.get(other).0, is_same, "rows {one} and {other}");
+                assert!(!is_same || keys.get(one).1 == keys.get(other).1, "the hashes of {one} and {other}");
+                assert!(!is_same || keys.shard(one, 3) == keys.shard(other, 3));
+            }
+        }
+        let back = columns.columns((0..keys.len()).map(|row| keys.get(row).0)).unwrap();
+        assert_eq!(back, rows.columns());
+        assert_eq!(columns.columns(std::iter::empty()).unwrap()[0].len(), 0);
+    }
+
+    #[test]
+    fn without_key_columns_all_rows_have_one_key() {
+        let rows = texts(&[&[None, Some("a")]]);
+        let keys = named(&[], &rows).unwrap();
+        let of_rows = keys.rows(&rows).unwrap();
+        assert_eq!((of_rows.len(), of_rows.get(0)), (2, of_rows.get(1)));
+        assert!(keys.columns([of_rows.get(0).0].into_iter()).unwrap().is_empty());
+    }
+
+    #[test]
+    fn what_cannot_be_a_key_is_named() {
+        let rows = texts(&[&[None]]);
+        let error = named(&["other"], &rows).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config);
+        assert!(error.to_string().contains("`other`") && error.to_string().contains("k0"), "{error}");
+        let schema = Schema::new(vec![Field::new("x", DataType::Float64, true)]);
+        assert!(KeyColumns::new(&["x".to_owned()], &schema).unwrap_err().to_string().contains("`x`"));
+    }
+
+    #[test]
+    fn number_of_a_key_is_used_again_when_nothing_of_it_is_open() {
+        let mut table = KeyTable::default();
+        // All of one hash: the bytes must tell them apart.
+        let one = table.find_or_insert(b"one", 7);
+        table.hold(one);
+        table.hold(one);
+        let other = table.find_or_insert(b"other", 7);
+        table.hold(other);
+        assert_ne!(one, other);
+        assert_eq!((table.find(b"one", 7), table.find_or_insert(b"one", 7)), (Some(one), one));
+        table.let_go(one);
+        assert_eq!(table.find(b"one", 7), Some(one), "something of it is open still");
+        table.let_go(one);
+        assert_eq!((table.find(b"one", 7), table.find(b"other", 7)), (None, Some(other)));
+        let third = table.find_or_insert(b"third", 9);
+        assert_eq!((third, table.bytes(third), table.bytes(other)), (one, &b"third"[..], &b"other"[..]));
+    }
+}

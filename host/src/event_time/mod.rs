@@ -17,11 +17,13 @@
 //! | `watermark` | the watermark over the partitions of the source |
 //! | `window` | which windows hold an instant |
 //! | `keys` | key columns → small numbers |
+//! | `assign` | rows → groups; which rows are late |
 //! | `groups` | key and window → slot; what is due; what changed |
 //! | `sessions` | windows that grow with their rows |
 //! | `deduplicate` | the first row of its kind |
 //! | `changes` | what changed in an epoch, as durable bytes |
 
+mod assign;
 mod changes;
 mod deduplicate;
 mod groups;
@@ -30,9 +32,10 @@ mod sessions;
 mod watermark;
 mod window;
 
+pub use assign::{Assigned, LateRow, Merge};
 pub use changes::{Kept, StateColumns};
 pub use deduplicate::{DeduplicateSettings, Deduplicator};
-pub use groups::{Assigned, Changed, Group, Groups, LateRow, Lifetime, Merge};
+pub use groups::{Changed, Group, Groups, Lifetime};
 pub use keys::{KeyColumns, KeyRows};
 pub use watermark::{EventTimeSettings, Observed, Policy, Watermarks};
 pub use window::{Window, WindowKind};
@@ -41,4 +44,9 @@ pub use window::{Window, WindowKind};
 pub const EVENT_TIME_COLUMN: &str = "event.time";
 
 /// An instant beyond these bounds is no event time: sums with it would overflow.
-pub(crate) const MAX_TIME_US: i64 = 1 << 61;
+const MAX_TIME_US: i64 = 1 << 61;
+
+/// Whether so many microseconds from 1970 are an event time.
+pub fn is_event_time(time_us: i64) -> bool {
+    (-MAX_TIME_US..MAX_TIME_US).contains(&time_us)
+}

@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::groups::{Assigned, Groups, LateRow, Merge, Slot};
+use super::assign::{Assigned, LateRow, Merge};
+use super::groups::{Groups, Slot};
 use super::keys::KeyId;
 use super::window::Window;
 use crate::model::EventTime;

@@ -70,6 +70,14 @@ impl Watermarks {
         EventTimeState { watermark: self.watermark, partitions: self.partitions.iter().filter_map(known).collect() }
     }
 
+    /// Know a partition of which nothing was read: while it has unread messages,
+    /// nobody can say how far its event time has come.
+    pub fn know(&mut self, partition: &PartitionId, now: Instant) {
+        if !self.partitions.contains_key(partition) {
+            self.partitions.insert(partition.clone(), Partition { max: None, heard: now });
+        }
+    }
+
     /// Take in what a chunk says.
     pub fn observe(&mut self, observed: &Observed, now: Instant) {
         let known = self.partitions.entry(observed.partition.clone()).or_insert(Partition { max: None, heard: now });
@@ -182,5 +190,56 @@ mod tests {
         watermarks.advance_to(EventTime(120));
         assert_eq!(watermarks.state().watermark, Some(EventTime(120)));
         assert_eq!(watermarks.state().partitions[&partition("0")], EventTime(50));
+    }
+
+    fn settings(policy: Policy, delay: i64) -> EventTimeSettings {
+        EventTimeSettings {
+            column: "time".into(),
+            delay: Span(delay),
+            policy,
+            idle_timeout: 60 * SECOND,
+            max_future_skew: Span(0),
+        }
+    }
+
+    #[test]
+    fn partition_that_was_never_read_holds_the_watermark_while_it_has_messages() {
+        let start = crate::env::Clock::monotonic(&crate::env::SystemClock);
+        let mut watermarks = Watermarks::new(settings(Policy::Min, 0), &EventTimeState::default(), start);
+        watermarks.observe(&Observed { partition: partition("0"), max: Some(EventTime(50)) }, start);
+        watermarks.know(&partition("1"), start);
+        watermarks.know(&partition("0"), start + 59 * SECOND);
+        assert_eq!(watermarks.due(start, |id| id.0 == "1"), None);
+        assert_eq!(watermarks.due(start, |_| false), Some(EventTime(50)));
+        assert_eq!(watermarks.due(start + 60 * SECOND, |_| false), None, "to know of 0 is not to hear of it");
+        assert_eq!(watermarks.state().partitions.len(), 1, "only event times are kept");
+    }
+
+    #[test]
+    fn extreme_times_and_delays_never_overflow() {
+        let start = crate::env::Clock::monotonic(&crate::env::SystemClock);
+        for policy in [Policy::Min, Policy::Max] {
+            for delay in [0, i64::MAX] {
+                for time in [i64::MIN, -1, i64::MAX] {
+                    let mut watermarks = Watermarks::new(settings(policy, delay), &EventTimeState::default(), start);
+                    watermarks.observe(&Observed { partition: partition("0"), max: Some(EventTime(time)) }, start);
+                    watermarks.advance(start, |_| false);
+                    assert_eq!(watermarks.current(), Some(EventTime(time.saturating_sub(delay))));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn next_partition_to_become_idle_is_known() {
+        let start = crate::env::Clock::monotonic(&crate::env::SystemClock);
+        let mut watermarks = Watermarks::new(settings(Policy::Min, 0), &EventTimeState::default(), start);
+        assert_eq!(watermarks.next_idle(start), None);
+        for (name, second) in [("0", 10), ("1", 30)] {
+            watermarks.observe(&Observed { partition: partition(name), max: None }, start + second * SECOND);
+        }
+        assert_eq!(watermarks.next_idle(start + 40 * SECOND), Some(30 * SECOND));
+        assert_eq!(watermarks.next_idle(start + 80 * SECOND), Some(10 * SECOND));
+        assert_eq!(watermarks.next_idle(start + 91 * SECOND), None);
     }
 }
