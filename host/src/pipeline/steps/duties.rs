@@ -76,6 +76,8 @@ pub(in super::super) struct Duties {
     pub(in super::super) plans: Vec<StepPlan>,
     shards: Option<Shards>,
     pub(in super::super) watermarks: Option<Watermarks>,
+    /// The watermark at the start of the epoch, which says what is late in it.
+    in_force: Option<EventTime>,
     /// What is remembered of rows is of, where rows may come twice.
     pub(in super::super) deduplication: Option<StepIdentity>,
     under_way: Option<(FedChunk, Vec<Asked<Answer>>)>,
@@ -114,6 +116,7 @@ impl Duties {
             plans,
             shards,
             watermarks: None,
+            in_force: None,
             deduplication,
             under_way: None,
             counts: Vec::new(),
@@ -123,11 +126,15 @@ impl Duties {
         }
     }
 
-    /// Know the partitions that an epoch reads, also those without event times.
+    /// Know the partitions that an epoch names: those that it reads, also without
+    /// event times, and those whose turn has not come yet.
     pub(in super::super) fn hear_of(&mut self, range: &SourceRange, now: Instant) {
         let (Some(watermarks), SourceRange::Offsets(partitions)) = (&mut self.watermarks, range) else { return };
-        for (partition, _) in partitions.iter().filter(|(_, offsets)| !offsets.is_empty()) {
-            watermarks.observe(&Observed { partition: partition.clone(), max: None }, now);
+        for (partition, offsets) in partitions {
+            match offsets.is_empty() {
+                true => watermarks.know(partition, now),
+                false => watermarks.observe(&Observed { partition: partition.clone(), max: None }, now),
+            }
         }
     }
 
@@ -145,7 +152,7 @@ impl Duties {
         }
     }
 
-    /// The watermark in force.
+    /// The watermark that has taken effect last.
     pub(in super::super) fn watermark(&self) -> Option<EventTime> {
         self.watermarks.as_ref().and_then(Watermarks::current)
     }
@@ -159,6 +166,7 @@ impl Duties {
     ) -> Result<()> {
         self.raised = Some(Raised::new(pipeline, lane, epoch));
         self.clock_us = clock_us;
+        self.in_force = self.watermark();
         let count = |plan: &StepPlan| StepCounts { name: plan.name.clone(), ..StepCounts::default() };
         self.counts = self.plans.iter().map(count).collect();
         if let Some(shards) = &self.shards {
@@ -206,7 +214,7 @@ impl Duties {
     }
 
     async fn ask_to_feed(&self, step: usize, fed: Arc<Fed>) -> Result<Asked<Answer>> {
-        let watermark = self.watermark();
+        let watermark = self.in_force;
         let shards = self.shards.as_ref().ok_or_else(|| crate::Error::bug("a step without shards was fed"))?;
         shards.ask(move |shard| shard.feed(step, &fed, watermark)).await
     }
@@ -268,11 +276,13 @@ impl Duties {
         for step in 0..self.plans.len() {
             let Some(shards) = &self.shards else { break };
             let closed = shards.ask(move |shard| shard.close(step, watermark)).await?.answers().await?;
+            let mut windows = Vec::with_capacity(closed.len());
             for (closed, ended) in closed {
                 self.counts[step].ended += ended;
-                if let Some(closed) = closed {
-                    self.emit(step, closed, &mut outcome).await?;
-                }
+                windows.extend(closed);
+            }
+            if let Some(closed) = Closed::join(windows, !self.plans[step].behind.is_empty())? {
+                self.emit(step, closed, &mut outcome).await?;
             }
         }
         Ok(outcome)

@@ -31,6 +31,11 @@ impl RuleShard {
         &self.groups
     }
 
+    #[cfg(test)]
+    pub(super) fn plugin(&mut self) -> &mut Rule {
+        &mut self.rule
+    }
+
     pub(super) fn set_now(&mut self, now_us: i64) {
         self.rule.set_now(now_us);
     }
@@ -72,6 +77,7 @@ impl RuleShard {
     /// What the epoch has changed in the groups, or all of it.
     pub(super) fn end_epoch(&mut self, all: bool) -> Result<Ended> {
         if self.rule.memory() == Memory::Stateless {
+            self.groups.end_epoch();
             return Ok(Ended::default());
         }
         self.rule.move_base()?;

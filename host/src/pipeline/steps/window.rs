@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BooleanArray, RecordBatch, TimestampMicrosecondArray, UInt32Array};
-use arrow::compute::{concat_batches, take_record_batch};
+use arrow::compute::{SortColumn, concat_batches, lexsort_to_indices};
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit};
 use bytes::Bytes;
 
@@ -13,7 +13,7 @@ use super::shard::{Answer, Ended};
 use crate::config::Emit;
 use crate::event_time::{Groups, KeyColumns, Lifetime, StateColumns, WindowKind};
 use crate::model::EventTime;
-use crate::plugin::{Aggregator, CallStats, FailedInput};
+use crate::plugin::{Aggregator, CallStats, FailedInput, take_rows};
 use crate::{Error, Result};
 
 /// A window step with the groups of one shard.
@@ -41,6 +41,25 @@ pub(in super::super) struct Closed {
     pub(super) failed: Vec<(Bytes, String)>,
     /// How many groups ended.
     pub(super) ended: u64,
+}
+
+impl Closed {
+    /// What all shards gave; in order where a step behind the window sees it, which
+    /// must not depend on who has which keys: by end, start and key.
+    pub(super) fn join(parts: Vec<Self>, in_order: bool) -> Result<Option<Self>> {
+        let Some(schema) = parts.first().map(|part| part.rows.schema()) else { return Ok(None) };
+        let mut rows = concat_batches(&schema, parts.iter().map(|part| &part.rows)).map_err(unfit)?;
+        if in_order && rows.num_rows() > 1 {
+            let start = schema.index_of("window_start").map_err(unfit)?;
+            let sort = |index: usize| SortColumn { values: Arc::clone(rows.column(index)), options: None };
+            let by: Vec<SortColumn> = [start + 1, start].into_iter().chain(0..start).map(sort).collect();
+            let order = lexsort_to_indices(&by, None).map_err(unfit)?;
+            rows = take_rows(&rows, &order).map_err(unfit)?;
+        }
+        let ended = parts.iter().map(|part| part.ended).sum();
+        let failed = parts.into_iter().flat_map(|part| part.failed).collect();
+        Ok(Some(Self { rows, failed, ended }))
+    }
 }
 
 /// The schema of what a window gives: its keys, its bounds, what the plugin
@@ -91,6 +110,11 @@ impl WindowShard {
         &self.groups
     }
 
+    #[cfg(test)]
+    pub(super) fn plugin(&mut self) -> &mut Aggregator {
+        &mut self.aggregator
+    }
+
     pub(super) fn set_now(&mut self, now_us: i64) {
         self.aggregator.set_now(now_us);
     }
@@ -112,6 +136,8 @@ impl WindowShard {
         let rows = pick(&fed.rows, &assigned.rows)?;
         let mut failed = self.aggregator.update(&assigned.groups, &rows)?;
         name_rows(&mut failed, &assigned.rows);
+        // A row that is in several windows fails once.
+        failed.dedup_by_key(|failed| failed.input);
         Ok(Answer { late: assigned.late, alerts: None, failed })
     }
 
@@ -196,7 +222,7 @@ pub(super) fn pick(rows: &RecordBatch, indices: &[u32]) -> Result<RecordBatch> {
     if is_whole {
         return Ok(rows.clone());
     }
-    take_record_batch(rows, &UInt32Array::from(indices.to_vec()))
+    take_rows(rows, &UInt32Array::from(indices.to_vec()))
         .map_err(|error| Error::bug("rows cannot be picked").because(error))
 }
 
