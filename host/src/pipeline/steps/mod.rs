@@ -31,3 +31,6 @@ pub(super) use raised::RaisedAlerts;
 pub(super) use rule::RuleShard;
 pub(super) use shard::{ShardStep, Shards};
 pub(super) use window::{WindowOutput, WindowShard, output_schema};
+
+#[cfg(test)]
+mod tests;
