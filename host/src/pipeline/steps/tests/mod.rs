@@ -3,6 +3,7 @@
 //! when a run starts again, and when an instance is lost.
 
 mod duties;
+mod failures;
 mod keyed;
 mod naive;
 mod windows;
@@ -121,12 +122,16 @@ fn cells(rows: &RecordBatch) -> Vec<Vec<(String, String)>> {
 }
 
 fn bundled(name: &'static str) -> Plugin {
+    load(&ComponentSource::Builtin(name.to_owned()))
+}
+
+fn load(source: &ComponentSource) -> Plugin {
     static LIBRARY: OnceLock<(Library, tempfile::TempDir)> = OnceLock::new();
     let (library, _) = LIBRARY.get_or_init(|| {
         let folder = tempfile::tempdir().unwrap();
         (Library::new(Engine::new().unwrap(), folder.path().join("plugins")).unwrap(), folder)
     });
-    library.load(&ComponentSource::Builtin(name.to_owned()), None, &limits()).unwrap()
+    library.load(source, None, &limits()).unwrap()
 }
 
 /// A machine may be busy with other tests.
