@@ -1,3 +1,5 @@
+//! Slots, ends and extremes of groups.
+
 use std::sync::Arc;
 
 use arrow::array::{Int64Array, RecordBatch};

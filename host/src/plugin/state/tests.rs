@@ -1,3 +1,5 @@
+//! A role that adds up, and loses its instance on request.
+
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
