@@ -18,6 +18,7 @@ mod restarts;
 mod rivals;
 mod soak;
 mod stores;
+mod worked;
 mod zombies;
 
 /// Where the binary is that cargo built for these tests. Call first.

@@ -12,6 +12,7 @@ pub mod memory;
 pub mod parking;
 pub mod python;
 pub mod readings;
+pub mod streams;
 pub mod tables;
 
 use std::path::{Path, PathBuf};
