@@ -18,6 +18,8 @@ mod restarts;
 mod rivals;
 mod soak;
 mod stores;
+mod watermarks;
+mod windows;
 mod worked;
 mod zombies;
 

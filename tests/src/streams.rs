@@ -72,6 +72,12 @@ impl Stream {
         Self { store: Arc::new(InMemory::new()), clock, files: 0 }
     }
 
+    /// A stream that is as this one is now, and goes its own way.
+    #[must_use]
+    pub fn fork(&self) -> Self {
+        Self { store: Arc::new(self.store.fork()), clock: Arc::clone(&self.clock), files: self.files }
+    }
+
     /// A stream of these files.
     pub async fn of(files: &[&[&str]]) -> Self {
         let mut stream = Self::default();
@@ -106,12 +112,26 @@ impl Stream {
     /// # Errors
     /// What the run fails with.
     pub async fn try_run_on(&self, store: Arc<dyn ObjectStore>, text: &str) -> weir::Result<Vec<Value>> {
+        let mut tells = Tells::default();
+        self.run_telling(store, text, &mut tells).await?;
+        Ok(tells.0)
+    }
+
+    /// The same, telling somebody else.
+    ///
+    /// # Errors
+    /// What the run fails with.
+    pub async fn run_telling(
+        &self,
+        store: Arc<dyn ObjectStore>,
+        text: &str,
+        report: &mut dyn Report,
+    ) -> weir::Result<()> {
         let env = Env { clock: Arc::clone(&self.clock), stores: Arc::new(OneStore(store)) };
         let (pipeline, file) = parse(text);
         let (_stop, shutdown) = watch::channel(false);
-        let mut tells = Tells::default();
-        weir::pipeline::run(&pipeline, &file, &env, shutdown, &mut tells).await?;
-        Ok(tells.0)
+        weir::pipeline::run(&pipeline, &file, &env, shutdown, report).await?;
+        Ok(())
     }
 
     /// Run and expect success.
