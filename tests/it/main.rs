@@ -11,6 +11,7 @@ mod damage;
 mod disks;
 mod examples;
 mod hostile;
+mod hostile_steps;
 mod kills;
 mod notifications;
 mod readers;
