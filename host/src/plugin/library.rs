@@ -237,7 +237,8 @@ impl Plugin {
         }
         let roles: Vec<_> = self.roles.iter().map(|role| role.name()).collect();
         let roles = if roles.is_empty() { "no role at all".to_owned() } else { roles.join(", ") };
-        Err(Error::config(format!("{} cannot be a {}: it exports {roles}", self.source, role.name())))
+        let article = if role == Role::Aggregator { "an" } else { "a" };
+        Err(Error::config(format!("{} cannot be {article} {}: it exports {roles}", self.source, role.name())))
     }
 
     pub(super) fn pre(&self) -> &InstancePre<State> {
