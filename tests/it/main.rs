@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "what tests do when something is wrong")]
 
 mod architecture;
+mod changes;
 mod checking;
 mod clocks;
 mod contract;

@@ -20,7 +20,7 @@ use crate::config::{
 use crate::event_time::{DeduplicateSettings, KeyColumns, StateColumns};
 use crate::model::{PluginIdentity, StepIdentity};
 use crate::plugin::{Aggregator, Memory, Plugin, Rule};
-use crate::sink::delta::TableSettings;
+use crate::sink::delta::{TableSettings, type_name};
 
 /// The name of the step that looks for rows that come twice.
 pub(super) const DEDUPLICATION: &str = "deduplicate";
@@ -59,6 +59,8 @@ pub(super) struct Stateful {
     /// What goes from the workers to the shards.
     pub(super) feeders: Vec<Feeder>,
     pub(super) deduplicate: Option<(KeyColumns, DeduplicateSettings)>,
+    /// The columns in which two rows are the same, with their types.
+    deduplicate_by: String,
     deduplicate_state: Option<StateColumns>,
     shard_steps: Vec<ShardStep>,
 }
@@ -96,6 +98,7 @@ pub(super) fn wire_steps(
         rules: Vec::new(),
         feeders: Vec::new(),
         deduplicate: None,
+        deduplicate_by: String::new(),
         deduplicate_state: None,
         shard_steps: Vec::new(),
     };
@@ -141,6 +144,7 @@ impl Wire<'_> {
             let keys = self.keys(&deduplicate.by, rows, "event_time.deduplicate.by")?;
             self.wired.deduplicate_state = Some(StateColumns::new(&keys, rows));
             self.wired.deduplicate = Some((keys, deduplicate.clone()));
+            self.wired.deduplicate_by = typed(&deduplicate.by, rows);
         }
         Some(())
     }
@@ -185,7 +189,7 @@ impl Wire<'_> {
         };
         let state = StateColumns::new(&keys, &rows);
         let shape = BTreeMap::from([
-            ("key".to_owned(), config.key.join(", ")),
+            ("key".to_owned(), typed(&config.key, &rows)),
             ("window".to_owned(), config.kind.to_string()),
             ("input".to_owned(), self.input_name(&config.input)),
         ]);
@@ -237,7 +241,7 @@ impl Wire<'_> {
         let (shown, needed) = (Some(alerts.rows().clone()), rule.needed().to_vec());
         let feeder = Feeder { step, input, keys: keys.clone(), needed, shown };
         let shape = BTreeMap::from([
-            ("key".to_owned(), config.key.join(", ")),
+            ("key".to_owned(), typed(&config.key, &rows)),
             ("input".to_owned(), self.input_name(&config.input)),
         ]);
         let identity =
@@ -329,7 +333,7 @@ impl Stateful {
         let shards = is_needed.then(|| Shards::start(&self.shard_steps, deduplicate, count)).transpose()?;
         let deduplication = self.deduplicate.map(|(_, settings)| StepIdentity {
             shape: BTreeMap::from([
-                ("by".to_owned(), settings.by.join(", ")),
+                ("by".to_owned(), self.deduplicate_by),
                 ("within".to_owned(), settings.within.to_string()),
             ]),
             plugin: None,
@@ -344,6 +348,15 @@ fn with_time(rows: &Schema, nullable: bool) -> SchemaRef {
     let mut fields = rows.fields().to_vec();
     fields.push(Arc::new(time_of(nullable)));
     Arc::new(Schema::new(fields))
+}
+
+/// Columns with their types, without which the values that are kept mean nothing.
+fn typed(names: &[String], rows: &Schema) -> String {
+    let typed = |name: &String| match rows.field_with_name(name) {
+        Ok(field) => format!("{name} {}", type_name(field.data_type())),
+        Err(_) => name.clone(),
+    };
+    names.iter().map(typed).collect::<Vec<_>>().join(", ")
 }
 
 /// All that a window gives; whether a row is final only where that may differ.

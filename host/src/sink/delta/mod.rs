@@ -34,6 +34,7 @@ mod table;
 pub use encoder::Encoders;
 pub use log::transaction_version;
 pub use maintain::Maintenance;
+pub(crate) use schema::type_name;
 pub use settings::{Compression, TableSettings};
 pub use stage::{Stage, Staged};
 pub use table::{CommitOutcome, CommitRequest, Table};

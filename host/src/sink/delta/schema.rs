@@ -129,7 +129,7 @@ fn compare(want: &Field, have: &Field, path: &str, problems: &mut Vec<String>) {
 }
 
 /// The name of a type as SQL users know it.
-pub(super) fn type_name(kind: &DataType) -> String {
+pub(crate) fn type_name(kind: &DataType) -> String {
     match kind {
         DataType::Boolean => "boolean".to_owned(),
         DataType::Int8 => "tinyint".to_owned(),
