@@ -4,7 +4,7 @@ use std::fs;
 
 use weir_tests::binary::{fail, succeed};
 
-const SOUND: &str = r#"
+pub(crate) const SOUND: &str = r#"
 [pipeline]
 name = "checked"
 checkpoint = "data/checkpoint"
@@ -23,7 +23,7 @@ path = "data/events"
 columns = ["deviceId", "temperature"]
 "#;
 
-fn project(text: &str) -> tempfile::TempDir {
+pub(crate) fn project(text: &str) -> tempfile::TempDir {
     crate::binary();
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir(folder.path().join("input")).unwrap();
@@ -35,16 +35,26 @@ fn project(text: &str) -> tempfile::TempDir {
 /// among what `weir check` prints.
 #[track_caller]
 fn check(changes: &[(&str, &str)], expected: &[(usize, &str)]) {
-    let mut text = SOUND.to_owned();
+    check_file(SOUND, changes, expected);
+}
+
+/// The same with another file that is sound.
+#[track_caller]
+pub(crate) fn check_file(sound: &str, changes: &[(&str, &str)], expected: &[(usize, &str)]) {
+    let mut text = sound.to_owned();
     for (old, new) in changes {
         assert!(text.contains(old), "{old} is in the file");
         text = text.replacen(old, new, 1);
     }
     let folder = project(&text);
     let printed = fail(folder.path(), &["check", "pipeline.toml"], 2);
+    let lines: Vec<&str> = printed.lines().collect();
     for (line, message) in expected {
         let place = format!("pipeline.toml:{line}:");
-        let found = printed.lines().any(|printed| printed.starts_with(&place) && printed.contains(message));
+        // The remedy stands behind the problem.
+        let remedy = |index: usize| lines.get(index + 1).filter(|line| line.starts_with("  = ")).unwrap_or(&"");
+        let says = |index: usize| lines[index].contains(message) || remedy(index).contains(message);
+        let found = (0..lines.len()).any(|index| lines[index].starts_with(&place) && says(index));
         assert!(found, "line {line}: {message} is missing in\n{printed}");
     }
     let problems = format!("{} problem", expected.len());

@@ -5,6 +5,7 @@
 mod architecture;
 mod changes;
 mod checking;
+mod checking_steps;
 mod clocks;
 mod contract;
 mod crashes;

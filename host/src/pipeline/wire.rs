@@ -77,8 +77,8 @@ struct Wire<'a> {
     tables: &'a mut Tables,
     problems: &'a mut Vec<Problem>,
     wired: Stateful,
-    /// What each window gives, by step.
-    outputs: Vec<SchemaRef>,
+    /// What each window gives, by window; none for one that does not fit.
+    outputs: Vec<Option<SchemaRef>>,
 }
 
 /// Wire windows and rules; `plugins` are theirs, in the order of the steps.
@@ -103,17 +103,19 @@ pub(super) fn wire_steps(
         shard_steps: Vec::new(),
     };
     let mut wire = Wire { seen, projections, first_plugin, tables, problems, wired, outputs: Vec::new() };
-    wire.event_time()?;
+    wire.event_time();
     let pipeline = seen.pipeline;
     let (windows, rules) = plugins.split_at(pipeline.windows.len().min(plugins.len()));
+    // A step that does not fit does not keep another from being looked at, but for
+    // those that see what it gives.
     for (config, plugin) in pipeline.windows.iter().zip(windows) {
-        wire.window(config, plugin)?;
+        let output = wire.window(config, plugin);
+        wire.outputs.push(output);
     }
     for (config, plugin) in pipeline.rules.iter().zip(rules) {
-        // A rule that does not fit does not keep another from being looked at.
         wire.rule(config, plugin);
     }
-    Some(wire.wired)
+    wire.problems.is_empty().then_some(wire.wired)
 }
 
 impl Wire<'_> {
@@ -142,15 +144,16 @@ impl Wire<'_> {
         self.wired.times = Some(TimeRule { column, max_future_skew, has_partitions: false });
         if let Some(deduplicate) = &self.seen.pipeline.deduplicate {
             let keys = self.keys(&deduplicate.by, rows, "event_time.deduplicate.by")?;
+            self.wired.deduplicate_by = typed(&deduplicate.by, rows);
             self.wired.deduplicate_state = Some(StateColumns::new(&keys, rows));
             self.wired.deduplicate = Some((keys, deduplicate.clone()));
-            self.wired.deduplicate_by = typed(&deduplicate.by, rows);
         }
         Some(())
     }
 
-    fn window(&mut self, config: &WindowConfig, plugin: &Plugin) -> Option<()> {
-        let (input, rows) = self.input(&config.input);
+    /// What the window gives.
+    fn window(&mut self, config: &WindowConfig, plugin: &Plugin) -> Option<SchemaRef> {
+        let (input, rows) = self.input(&config.input)?;
         let path = &config.plugin.path;
         let keys = self.keys(&config.key, &rows, &format!("{path}.key"))?;
         let seen = with_time(&rows, false);
@@ -174,16 +177,16 @@ impl Wire<'_> {
             Some(table) => {
                 let columns = table.columns.clone().unwrap_or_else(|| default_columns(&schema, config.emit));
                 let projection = Projection::new(Some(&columns), &schema, &Schema::empty());
-                let projection = self.columns(&format!("{path}.table"), projection)?;
-                Some((self.table(table, projection.schema()), projection))
+                let projection = self.columns(&format!("{path}.table"), projection);
+                projection.map(|projection| (self.table(table, projection.schema()), projection))
             }
             None => None,
         };
         let late = match &config.late {
             Some(table) => {
                 let extended = Extended::new(table.columns.as_deref(), &rows, self.seen.messages, &late_fields());
-                let extended = self.columns(&format!("{path}.late"), extended)?;
-                Some((self.table(table, extended.schema()), extended))
+                let extended = self.columns(&format!("{path}.late"), extended);
+                extended.map(|extended| (self.table(table, extended.schema()), extended))
             }
             None => None,
         };
@@ -209,15 +212,14 @@ impl Wire<'_> {
         let output = WindowOutput { keys, schema: Arc::clone(&schema) };
         let shard = WindowShard::new(aggregator, config.kind, output, state, config.emit);
         self.wired.shard_steps.push(ShardStep::Window(Box::new(shard)));
-        self.outputs.push(schema);
-        Some(())
+        Some(schema)
     }
 
     fn rule(&mut self, config: &RuleConfig, plugin: &Plugin) -> Option<()> {
-        let (input, rows) = self.input(&config.input);
+        let (input, rows) = self.input(&config.input)?;
         let path = &config.plugin.path;
         let of_window = matches!(input, Input::Window(_));
-        let seen = match self.wired.times.is_some() || of_window {
+        let seen = match self.seen.pipeline.event_time.is_some() || of_window {
             true => with_time(&rows, !of_window),
             false => Arc::clone(&rows),
         };
@@ -270,17 +272,23 @@ impl Wire<'_> {
     /// Let a step be fed by whoever has its input.
     fn feed(&mut self, feeder: Feeder) {
         match feeder.input {
-            Input::Window(step) => self.wired.plans[step].behind.push(feeder),
+            // It has no plan under its number only if something does not fit.
+            Input::Window(step) => {
+                if let Some(plan) = self.wired.plans.get_mut(step) {
+                    plan.behind.push(feeder);
+                }
+            }
             Input::Rows | Input::Table(_) => self.wired.feeders.push(feeder),
         }
     }
 
-    fn input(&self, input: &StepInput) -> (Input, SchemaRef) {
-        match input {
+    /// The rows of an input; none if they are those of a window that does not fit.
+    fn input(&self, input: &StepInput) -> Option<(Input, SchemaRef)> {
+        Some(match input {
             StepInput::Rows => (Input::Rows, Arc::clone(self.seen.rows)),
-            StepInput::Table(index) => (Input::Table(*index), Arc::clone(self.projections[*index].schema())),
-            StepInput::Window(index) => (Input::Window(*index), Arc::clone(&self.outputs[*index])),
-        }
+            StepInput::Table(index) => (Input::Table(*index), Arc::clone(self.projections.get(*index)?.schema())),
+            StepInput::Window(index) => (Input::Window(*index), self.outputs.get(*index)?.clone()?),
+        })
     }
 
     fn input_name(&self, input: &StepInput) -> String {
@@ -343,13 +351,6 @@ impl Stateful {
     }
 }
 
-/// Rows with their event time behind them.
-fn with_time(rows: &Schema, nullable: bool) -> SchemaRef {
-    let mut fields = rows.fields().to_vec();
-    fields.push(Arc::new(time_of(nullable)));
-    Arc::new(Schema::new(fields))
-}
-
 /// Columns with their types, without which the values that are kept mean nothing.
 fn typed(names: &[String], rows: &Schema) -> String {
     let typed = |name: &String| match rows.field_with_name(name) {
@@ -357,6 +358,13 @@ fn typed(names: &[String], rows: &Schema) -> String {
         Err(_) => name.clone(),
     };
     names.iter().map(typed).collect::<Vec<_>>().join(", ")
+}
+
+/// Rows with their event time behind them.
+fn with_time(rows: &Schema, nullable: bool) -> SchemaRef {
+    let mut fields = rows.fields().to_vec();
+    fields.push(Arc::new(time_of(nullable)));
+    Arc::new(Schema::new(fields))
 }
 
 /// All that a window gives; whether a row is final only where that may differ.
