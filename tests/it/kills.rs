@@ -35,6 +35,52 @@ path = "data/numbers"
 partition_by = ["device"]
 "#;
 
+const COLUMNS: &str = "number bigint, device string, ts as event_time timestamp, temperature double";
+
+/// What comes behind the rows, where it does.
+const STEPS: &str = r#"
+[event_time]
+column = "event_time"
+delay = "1m"
+deduplicate = { by = ["number"], within = "10m" }
+
+[window.minutes]
+size = "1m"
+key = ["device"]
+plugin = "builtin:statistics"
+config = { "*" = ["count"], number = ["sum"], temperature = ["avg", "last"] }
+
+[window.minutes.table]
+path = "data/minutes"
+
+[window.minutes.late]
+path = "data/late"
+
+[rule.hot]
+plugin = "builtin:thresholds"
+config = { levels = [{ column = "temperature", above = 33.0, kind = "HOT" }] }
+
+[rule.hot.table]
+path = "data/hot"
+
+[rule.often]
+key = ["device"]
+plugin = "builtin:consecutive"
+config = { column = "temperature", above = 25.0, times = 3, repeat = true, kind = "OFTEN" }
+
+[rule.often.table]
+path = "data/often"
+"#;
+
+/// The tables of the steps, and the columns that are compared: not the
+/// identifiers of alerts, which depend on that of the pipeline.
+const TABLES: [(&str, &str); 4] = [
+    ("minutes", "device,window_start,window_end,count,sum_number,avg_temperature,last_temperature"),
+    ("late", "number,window_start,window_end"),
+    ("hot", "number,temperature,alert_kind,alert_message"),
+    ("often", "number,alert_message"),
+];
+
 /// SplitMix64; the seed is printed when the test fails.
 struct Random(u64);
 
@@ -48,26 +94,24 @@ impl Random {
     }
 }
 
-#[tokio::test]
-async fn kill_at_random_instants_loses_and_doubles_nothing() {
+/// Runs the pipeline in a folder of its own while these files come, kills it at
+/// random instants and lets it run to its end. Returns the folder, and the seed.
+fn kill_often(pipeline: &str, files: &[(String, String)]) -> (tempfile::TempDir, u64) {
     crate::binary();
     let number = |name: &str| weir::env::variable(name).and_then(|number| number.parse().ok());
     let kills = number("WEIR_TEST_KILLS").unwrap_or(KILLS);
     let seed = number("WEIR_TEST_SEED").unwrap_or_else(|| u64::from(std::process::id()));
     let mut random = Random(seed);
-    let folder = tempfile::tempdir().unwrap();
-    fs::create_dir(folder.path().join("input")).unwrap();
-    fs::write(folder.path().join("pipeline.toml"), PIPELINE).unwrap();
-    let files = readings::files(FILES, READINGS_EACH);
+    let folder = project(pipeline);
     // Files come while the process is killed and started again.
-    let mut waiting = files.chunks(FILES.div_ceil(usize::try_from(kills).unwrap().max(1)));
+    let mut waiting = files.chunks(files.len().div_ceil(usize::try_from(kills).unwrap().max(1)));
     for _ in 0..kills {
         for (name, text) in waiting.next().unwrap_or_default() {
             drop_file(folder.path(), name, text);
         }
         let mut process = weir(folder.path(), &["run", "pipeline.toml", "--progress", "none"]);
         let mut process = process.stderr(Stdio::null()).spawn().unwrap();
-        tokio::time::sleep(Duration::from_micros(random.below(400_000))).await;
+        std::thread::sleep(Duration::from_micros(random.below(400_000)));
         process.kill().unwrap();
         process.wait().unwrap();
     }
@@ -75,6 +119,12 @@ async fn kill_at_random_instants_loses_and_doubles_nothing() {
         drop_file(folder.path(), name, text);
     }
     succeed(folder.path(), &["run", "pipeline.toml"]);
+    (folder, seed)
+}
+
+#[tokio::test]
+async fn kill_at_random_instants_loses_and_doubles_nothing() {
+    let (folder, seed) = kill_often(PIPELINE, &readings::files(FILES, READINGS_EACH));
     let table = Location::Local(folder.path().join("data/numbers"));
     let numbers = sorted_integers(&Env::system(), &table, "number").await;
     let expected: Vec<i64> = (0..i64::try_from(FILES * READINGS_EACH).unwrap()).collect();
@@ -82,6 +132,45 @@ async fn kill_at_random_instants_loses_and_doubles_nothing() {
     let letters = Location::Local(folder.path().join("data/checkpoint/dead_letters"));
     let letters = sorted_integers(&Env::system(), &letters, "epoch").await;
     assert_eq!(letters, Vec::<i64>::new(), "seed {seed}: nothing was malformed");
+}
+
+#[test]
+fn kill_at_random_instants_changes_no_window_no_alert_and_no_late_row() {
+    let files = readings::timed_files(FILES, READINGS_EACH / 2);
+    let text = format!("{PIPELINE}{STEPS}").replace("number bigint, device string", COLUMNS);
+    let (killed, seed) = kill_often(&text, &files);
+    let undisturbed = project(&text);
+    for (name, text) in &files {
+        drop_file(undisturbed.path(), name, text);
+    }
+    succeed(undisturbed.path(), &["run", "pipeline.toml"]);
+    for (table, columns) in TABLES {
+        let rows = |folder: &Path| {
+            let table = format!("data/{table}");
+            let shown =
+                succeed(folder, &["table", "show", &table, "--json", "--limit", "100000", "--columns", columns]);
+            let mut rows: Vec<String> = shown.lines().map(str::to_owned).collect();
+            rows.sort_unstable();
+            rows
+        };
+        let (after_kills, expected) = (rows(killed.path()), rows(undisturbed.path()));
+        assert!(expected.len() > 50, "{table} has {} rows", expected.len());
+        assert!(
+            after_kills == expected,
+            "seed {seed}: {table} has {} rows, {} expected",
+            after_kills.len(),
+            expected.len()
+        );
+    }
+}
+
+/// A folder with this pipeline and no input yet.
+fn project(pipeline: &str) -> tempfile::TempDir {
+    crate::binary();
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("input")).unwrap();
+    fs::write(folder.path().join("pipeline.toml"), pipeline).unwrap();
+    folder
 }
 
 /// Put a file in place as a careful writer does: complete under its name.

@@ -20,6 +20,7 @@ mod readers;
 mod restarts;
 mod rivals;
 mod soak;
+mod stateful_crashes;
 mod stores;
 mod watermarks;
 mod windows;
