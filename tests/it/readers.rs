@@ -3,7 +3,7 @@
 use std::fs;
 
 use weir_tests::binary::succeed;
-use weir_tests::python;
+use weir_tests::{python, root};
 
 const PIPELINE: &str = r#"
 [pipeline]
@@ -87,4 +87,77 @@ fn python_deltalake_reads_the_rows_statistics_and_partitions() {
     assert_eq!(counts, [told("numOutputRows"), told("numDeadLetters")]);
     assert_eq!(told("numInputRows"), 3000);
     assert!(counts[0] > 29_000 && counts[1] > 10, "{counts:?}");
+}
+
+const SUMMARY_SCRIPT: &str = r#"
+import sys
+from datetime import datetime, timezone
+from deltalake import DeltaTable
+
+def columns(path):
+    return [(field.name, field.type.type) for field in DeltaTable(path).schema().fields]
+
+def at(minute, second=0):
+    return datetime(2025, 10, 6, 10, minute, second, tzinfo=timezone.utc)
+
+doubles = ["avg_temperature", "avg_battery", "min_temperature", "max_temperature", "min_battery", "max_battery",
+           "last_temperature", "last_battery", "temperature_range", "battery_range"]
+expected = [("deviceId", "string"), ("window_start", "timestamp"), ("window_end", "timestamp"), ("message_count", "long")]
+assert columns(sys.argv[1]) == expected + [(name, "double") for name in doubles], columns(sys.argv[1])
+expected = [("deviceId", "string"), ("event_timestamp", "timestamp"), ("temperature", "double"), ("battery", "double"),
+            ("alert_type", "string"), ("alert_message", "string"), ("severity", "string")]
+assert columns(sys.argv[2]) == expected, columns(sys.argv[2])
+
+windows = DeltaTable(sys.argv[1]).to_pyarrow_table().to_pylist()
+assert windows, "the example closes windows"
+for row in windows:
+    assert row["window_end"].timestamp() - row["window_start"].timestamp() == 300, row
+    assert row["window_start"].minute % 5 == 0 and row["window_start"].second == 0, row
+    assert row["message_count"] > 0, row
+    assert row["min_temperature"] <= row["avg_temperature"] <= row["max_temperature"], row
+    assert row["temperature_range"] == row["max_temperature"] - row["min_temperature"], row
+    assert row["battery_range"] == row["max_battery"] - row["min_battery"], row
+keys = [(row["deviceId"], row["window_start"]) for row in windows]
+assert len(set(keys)) == len(keys), "each window is given once"
+
+# Every reading is in a closed window, in the late table, or newer than both.
+readings = DeltaTable(sys.argv[3]).to_pyarrow_table().to_pylist()
+late = DeltaTable(sys.argv[4]).to_pyarrow_table().to_pylist()
+for row in windows:
+    within = [one for one in readings if one["deviceId"] == row["deviceId"]
+              and row["window_start"] <= one["event_time"] < row["window_end"]]
+    too_late = [one for one in late if one["deviceId"] == row["deviceId"] and one["window_start"] == row["window_start"]]
+    assert row["message_count"] == len(within) - len(too_late), (row, within, too_late)
+
+levels = {"CRITICAL_TEMPERATURE": "CRITICAL", "HIGH_TEMPERATURE": "WARNING", "CRITICAL_BATTERY": "CRITICAL", "LOW_BATTERY": "WARNING"}
+def level(row):
+    temperature, battery = row["temperature"], row["battery"]
+    if temperature is not None and temperature > 35: return "CRITICAL_TEMPERATURE"
+    if temperature is not None and temperature > 30: return "HIGH_TEMPERATURE"
+    if battery is not None and battery < 10: return "CRITICAL_BATTERY"
+    if battery is not None and battery < 20: return "LOW_BATTERY"
+alerts = DeltaTable(sys.argv[2]).to_pyarrow_table().to_pylist()
+key = lambda row, time, kind: (row["deviceId"], row[time], kind)
+raised = sorted(key(row, "event_timestamp", row["alert_type"]) for row in alerts)
+assert raised == sorted(key(row, "event_time", level(row)) for row in readings if level(row)), raised
+assert all(levels[row["alert_type"]] == row["severity"] for row in alerts), alerts
+print(len(windows), len(alerts), len(late))
+"#;
+
+#[test]
+fn python_deltalake_reads_windows_and_alerts_as_the_third_job_has_them() {
+    crate::binary();
+    let example = root().join("examples/03-stateful");
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("input")).unwrap();
+    fs::copy(example.join("pipeline.toml"), folder.path().join("pipeline.toml")).unwrap();
+    for file in fs::read_dir(example.join("input")).unwrap().map(Result::unwrap) {
+        fs::copy(file.path(), folder.path().join("input").join(file.file_name())).unwrap();
+    }
+    succeed(folder.path(), &["run", "pipeline.toml"]);
+    let path = |name: &str| folder.path().join("data/tables").join(name).to_string_lossy().into_owned();
+    let tables = ["device_summary", "device_alerts", "readings", "late_readings"].map(path);
+    let printed = python::script(SUMMARY_SCRIPT, &tables.each_ref().map(String::as_str));
+    let counts: Vec<usize> = printed.split_whitespace().map(|count| count.parse().unwrap()).collect();
+    assert!(counts.iter().all(|count| *count > 0), "windows, alerts and late rows: {counts:?}");
 }
