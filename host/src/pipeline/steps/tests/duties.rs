@@ -18,7 +18,7 @@ use super::{Dice, EpochInput, Row, batch, bundled, cell, cells, chunk, epochs, f
 use crate::config::Emit;
 use crate::env::{Clock, SystemClock};
 use crate::event_time::{EventTimeSettings, KeyColumns, Observed, Policy, StateColumns, Watermarks, WindowKind};
-use crate::model::{Epoch, EventTime, EventTimeState, Offset, OffsetRange, PartitionId, SourceRange, Span};
+use crate::model::{Epoch, EventTime, EventTimeState, Lane, Offset, OffsetRange, PartitionId, SourceRange, Span};
 use crate::pipeline::rows::Projection;
 use crate::pipeline::wire::{Output, StepPlan};
 use crate::pipeline::workers::Origin;
@@ -119,7 +119,7 @@ async fn given(case: &Case, seed: u64) -> Vec<Given> {
         }
         let Some((feeder, duties)) = &mut run else { unreachable!("just started") };
         let end = duties.latest_end().await.unwrap();
-        duties.begin("pipeline", Epoch::FIRST, 0).await.unwrap();
+        duties.begin(("pipeline", &Lane::single()), Epoch::FIRST, 0).await.unwrap();
         match (input, end) {
             (Some(input), _) => read(&mut dice, input, feeder, duties, now).await,
             (None, Some(end)) => duties.advance_to(end),
