@@ -9,7 +9,7 @@ use weir_tests::root;
 
 /// A copy of an example, so that running it leaves no traces in the checkout. Its
 /// files were written in the order of their names, a second apart.
-fn copy(example: &str) -> tempfile::TempDir {
+pub(crate) fn copy(example: &str) -> tempfile::TempDir {
     crate::binary();
     let folder = tempfile::tempdir().unwrap();
     let from = root().join("examples").join(example);

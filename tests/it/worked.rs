@@ -7,7 +7,8 @@ use weir_tests::streams::{Stream, step, watermark};
 /// The example's pipeline, on a store in memory.
 fn pipeline() -> String {
     let text = std::fs::read_to_string(root().join("examples/03-stateful/pipeline.toml")).unwrap();
-    text.replace("\"data/tables/", "\"memory:///")
+    text.replace("notify = [{ file = \"data/alerts.jsonl\" }]", "")
+        .replace("\"data/tables/", "\"memory:///")
         .replace("\"data/", "\"memory:///")
         .replace("\"input/\"", "\"memory:///input\"")
 }
