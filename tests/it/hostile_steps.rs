@@ -251,3 +251,17 @@ async fn on_error_fail_stops_where_a_dead_letter_would_be() {
         assert_eq!(stream.letters().await, Vec::<String>::new(), "{step}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn regression_repeated_row_that_a_rule_fails_for_is_one_dead_letter() {
+    for keyed in [false, true] {
+        let stream = Stream::of(&[FILES[0], FILES[0]]).await;
+        let text = pipeline(HONEST, &format!("mode = \"trap\", poison = 13, keyed = {keyed}"));
+        let text = text.replace(
+            "delay = \"1m\"",
+            "delay = \"1m\"\ndeduplicate = { by = [\"device\", \"number\"], within = \"1h\" }",
+        );
+        stream.run(&text).await;
+        assert_eq!(stream.letters().await.len(), 1, "keyed: {keyed}");
+    }
+}

@@ -196,6 +196,7 @@ impl Staging<'_> {
         if let Some(first) = &first {
             processed.leave_out_repeats(first)?;
         }
+        processed.dead_letters.extend(processed.failed.drain(..).map(|(_, letter)| letter));
         self.counts.add(&processed);
         self.report.chunk(processed.payload_bytes, processed.rows);
         for (plugin, stats) in &processed.stats {

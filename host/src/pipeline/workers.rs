@@ -45,6 +45,8 @@ pub(super) struct Processed {
     pub(super) alerts: Vec<RaisedAlerts>,
     /// What tells which rows come twice.
     pub(super) repeats: Option<(KeyRows, Times)>,
+    /// Rows that rules without memory fail for: the row, and its dead letter.
+    pub(super) failed: Vec<(usize, DeadLetter)>,
     /// What other steps see of the chunk.
     pub(super) fed: Vec<(usize, Fed)>,
     /// What the rows came from, for those that steps cannot do.
@@ -54,6 +56,7 @@ pub(super) struct Processed {
 impl Processed {
     /// Leave out the rows that repeat others; `first` says which do not.
     pub(super) fn leave_out_repeats(&mut self, first: &BooleanArray) -> Result<()> {
+        self.failed.retain(|(row, _)| first.value(*row));
         for table in &mut self.tables {
             *table = filter_record_batch(table, first).map_err(unfit)?;
         }
@@ -175,9 +178,11 @@ impl Steps {
             rule.set_now(clock_us);
             let judged = rule.evaluate(&[], &feeder.needed(input, &times)?)?;
             processed.stats.push((*plugin, rule.take_stats()));
-            let failed = judged.failed.into_iter().map(FailedInput::into_rejection).collect();
+            let failed: Vec<usize> = judged.failed.iter().map(|failed| failed.input).collect();
+            let rejected = judged.failed.into_iter().map(FailedInput::into_rejection).collect();
             let identity = rule.plugin().identity(rule.step());
-            processed.dead_letters.extend(rejected_rows(&identity, chunk, rows, messages, failed)?);
+            let letters = rejected_rows(&identity, chunk, rows, messages, rejected)?;
+            processed.failed.extend(failed.into_iter().zip(letters));
             if let Some(shown) = feeder.shown.as_ref().filter(|_| !judged.alerts.is_empty()) {
                 let shown = shown.apply(input, messages, &chunk.fields, clock_us)?;
                 let (step, times, alerts) = (feeder.step, times.clone(), judged.alerts);
