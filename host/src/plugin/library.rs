@@ -9,7 +9,7 @@ use wasmtime::component::{Component, HasSelf, InstancePre, Linker};
 use super::bindings::EveryRole;
 use super::cache::Cache;
 use super::sandbox::{Limits, Sandbox, State};
-use super::{Engine, bindings};
+use super::{Engine, bindings, config_schema};
 use crate::model::{Digest, PluginIdentity};
 use crate::{Error, Result};
 
@@ -220,10 +220,7 @@ impl Plugin {
         };
         let schema = serde_json::from_str(&self.manifest.config_schema).map_err(|error| refused(&error))?;
         let validator = jsonschema::validator_for(&schema).map_err(|error| refused(&error))?;
-        let problems = validator.iter_errors(config).map(|error| ConfigProblem {
-            path: error.instance_path().as_str().trim_start_matches('/').replace('/', "."),
-            message: error.to_string(),
-        });
+        let problems = validator.iter_errors(config).flat_map(|error| config_schema::problems(&error));
         Ok(problems.collect())
     }
 

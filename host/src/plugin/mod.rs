@@ -16,6 +16,7 @@
 //! |---|---|
 //! | `engine` | the configured engine and the clock tick behind deadlines |
 //! | `library`, `cache` | reference → bytes → digest → checked, compiled component |
+//! | `config_schema` | what a plugin's schema says of a configuration, for people |
 //! | `sandbox` | one instance with its limits; calls and how they fail |
 //! | `columns/` | Arrow ⇄ contract columns |
 //! | `isolate` | retry, then bisection to the offending inputs |
@@ -27,6 +28,7 @@ mod aggregator;
 mod bindings;
 mod cache;
 mod columns;
+mod config_schema;
 mod engine;
 mod isolate;
 mod library;
