@@ -120,6 +120,9 @@ fn resolve(column: &TableColumn, rows: &Schema, fields: &Schema) -> std::result:
         },
         ColumnFrom::Message(name) => match fields.index_of(name) {
             Ok(index) => Ok((named(fields.field(index)), Origin::Message(index))),
+            Err(_) if fields.fields().is_empty() => Err(format!(
+                "there is no message field `{name}`: such a row comes from many messages, or the source has no fields"
+            )),
             Err(_) => Err(format!("the source has no message field `{name}`, it has {}", among(fields))),
         },
         ColumnFrom::EpochTime => {

@@ -29,7 +29,13 @@ impl Check<'_> {
     ) -> (Option<EventTimeSettings>, Option<DeduplicateSettings>) {
         let at = |key: &str| format!("event_time.{key}");
         let deduplicate = raw.deduplicate.and_then(|deduplicate| {
-            let by = self.names("event_time.deduplicate.by", deduplicate.by.unwrap_or_default());
+            let path = "event_time.deduplicate.by";
+            if deduplicate.by.as_ref().is_some_and(Vec::is_empty) {
+                let remedy = "name the columns in which two rows are the same, such as [\"id\"]".to_owned();
+                self.wrong(path, "no column is named, so that all rows would be the same", Some(remedy));
+                return None;
+            }
+            let by = self.names(path, deduplicate.by.unwrap_or_default());
             let within = deduplicate.within?;
             let within =
                 self.text(&at("deduplicate.within"), Some(within), "a length of time", Span(0), texts::span)?;
