@@ -8,15 +8,15 @@ use indicatif::{HumanBytes, HumanCount, HumanDuration, ProgressBar, ProgressStyl
 
 use super::run::Progress as Form;
 use crate::env::Stopwatch;
-use crate::pipeline::{Progress, Report, Summary};
+use crate::pipeline::{Counts, Progress, Report, Summary};
 
 /// How often the bar is drawn while nothing happens.
 const TICK: Duration = Duration::from_millis(100);
 
 /// How the bar looks while nobody knows how much there is,
-const OPEN_END: &str = "{spinner} {elapsed_precise}  {msg}";
+const OPEN_END: &str = "{spinner} {elapsed_precise}  {wide_msg}";
 /// and when somebody does.
-const BOUNDED: &str = "{elapsed_precise} [{bar:32}] {bytes} of {total_bytes}  {msg}  {eta} left";
+const BOUNDED: &str = "{elapsed_precise} [{bar:24}] {bytes} of {total_bytes}  {eta} left  {wide_msg}";
 
 fn show(bar: &ProgressBar, template: &str) {
     if let Ok(style) = ProgressStyle::with_template(template) {
@@ -73,11 +73,10 @@ impl Reporter {
         let text = match summary.epochs {
             0 => "nothing new".to_owned(),
             epochs => format!(
-                "{} rows, {} dead letters from {} in {epochs} epoch{}, {:.1} s",
-                HumanCount(counts.rows),
-                HumanCount(counts.dead_letters),
+                "{} from {} in {}, {:.1} s",
+                told(counts.rows, counts.dead_letters, &behind_the_rows(counts)),
                 HumanBytes(counts.payload_bytes),
-                if epochs == 1 { "" } else { "s" },
+                counted(epochs, "epoch"),
                 self.watch.elapsed().as_secs_f64(),
             ),
         };
@@ -180,19 +179,48 @@ impl Report for Reporter {
 
 fn line(progress: &Progress) -> String {
     let files = progress.sources.first().and_then(|source| source.num_files);
-    let files = files.map_or(String::new(), |files| format!(" in {} files", HumanCount(files)));
+    let files = files.map_or(String::new(), |files| format!(" in {}", counted(files, "file")));
+    let closed = progress.state_operators.iter().filter(|step| step.operator_name.starts_with("window."));
+    let behind = [
+        (closed.map(|step| step.num_rows_removed).sum(), "window"),
+        (progress.state_operators.iter().map(|step| step.num_alerts).sum(), "alert"),
+    ];
     format!(
-        "epoch {}: {} messages{files}, {} rows, {} dead letters, {}, {}",
+        "epoch {}: {}{files}, {}, {}, {}",
         progress.batch_id,
-        HumanCount(progress.num_input_rows),
-        HumanCount(progress.num_output_rows),
-        HumanCount(progress.num_dead_letters),
+        counted(progress.num_input_rows, "message"),
+        told(progress.num_output_rows, progress.num_dead_letters, &behind),
         HumanBytes(progress.num_input_bytes),
         match progress.batch_duration {
             ms @ ..10_000 => format!("{ms} ms"),
             ms => HumanDuration(Duration::from_millis(ms)).to_string(),
         },
     )
+}
+
+/// What became of rows in the steps behind them, and what did not.
+fn behind_the_rows(counts: &Counts) -> [(u64, &'static str); 5] {
+    [
+        (counts.windows, "window"),
+        (counts.alerts, "alert"),
+        (counts.late, "late row"),
+        (counts.repeated, "repeated row"),
+        (counts.untimed, "row without event time"),
+    ]
+}
+
+/// Rows and dead letters, and of the rest what there was.
+fn told(rows: u64, dead_letters: u64, rest: &[(u64, &'static str)]) -> String {
+    let rest = rest.iter().filter(|(count, _)| *count > 0).map(|(count, what)| counted(*count, what));
+    let all = [counted(rows, "row"), counted(dead_letters, "dead letter")].into_iter().chain(rest);
+    all.collect::<Vec<_>>().join(", ")
+}
+
+/// A number of things: `1 row`, `2 rows`, `2 rows without event time`.
+fn counted(count: u64, what: &str) -> String {
+    let (noun, rest) = what.split_once(" without ").unwrap_or((what, ""));
+    let rest = if rest.is_empty() { String::new() } else { format!(" without {rest}") };
+    format!("{} {noun}{}{rest}", HumanCount(count), if count == 1 { "" } else { "s" })
 }
 
 /// With standard error gone there is nobody left to tell.

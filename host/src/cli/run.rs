@@ -6,7 +6,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use super::report::Reporter;
-use crate::config::Trigger;
+use crate::config::{NotifyConfig, Pipeline, Trigger};
 use crate::env::{self, Env};
 use crate::pipeline;
 use crate::{Error, Result};
@@ -60,7 +60,8 @@ pub(super) enum Progress {
 pub(super) fn execute(args: &Args) -> Result<()> {
     let (pipeline, file) = super::load(&args.file)?;
     let env = Env::system();
-    let mut reporter = Reporter::new(args.progress);
+    refuse_mixed_output(&pipeline, args.progress)?;
+    let mut reporter = Reporter::new(form(&pipeline, args.progress));
     super::block_on(async {
         let shutdown = stop_on_signals()?;
         let summary = pipeline::run(&pipeline, &file, &env, shutdown, &mut reporter).await?;
@@ -79,6 +80,26 @@ pub(super) fn execute(args: &Args) -> Result<()> {
         }
         Ok(())
     })
+}
+
+/// Alerts and progress records would be lines of JSON in one stream.
+fn refuse_mixed_output(pipeline: &Pipeline, form: Progress) -> Result<()> {
+    if form == Progress::Json && prints_alerts(pipeline) {
+        return Err(Error::config(
+            "`--progress json` and a rule with `stdout = true` both write to the standard output: \
+             send the alerts to a file, or leave out `--progress json`",
+        ));
+    }
+    Ok(())
+}
+
+/// A bar would be drawn over the alerts that are printed.
+fn form(pipeline: &Pipeline, form: Progress) -> Progress {
+    if form == Progress::Auto && prints_alerts(pipeline) { Progress::Lines } else { form }
+}
+
+fn prints_alerts(pipeline: &Pipeline) -> bool {
+    pipeline.rules.iter().flat_map(|rule| &rule.notify).any(|notify| matches!(notify, NotifyConfig::Stdout))
 }
 
 /// A watch that says so at the first signal to stop; the second one ends the

@@ -134,6 +134,7 @@ pub(super) async fn stage(parts: &mut Parts, plan: Plan<'_>, report: &mut dyn Re
     for (total, step) in staging.stats.iter_mut().rev().zip(steps_of(&steps, duties).rev()) {
         total.merge(&step.stats);
     }
+    staging.counts.add_steps(&steps);
     let event_time = duties.watermarks.as_ref().map(Watermarks::state);
 
     staging.dead.flush().await?;

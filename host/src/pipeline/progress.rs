@@ -56,6 +56,14 @@ pub struct Counts {
     pub dead_letters: u64,
     /// The rows that repeated others and were left out.
     pub repeated: u64,
+    /// The rows without an event time, which are in no window.
+    pub untimed: u64,
+    /// The rows that came after their window was closed, once for each.
+    pub late: u64,
+    /// The windows that were closed.
+    pub windows: u64,
+    /// The alerts that were raised.
+    pub alerts: u64,
 }
 
 impl Counts {
@@ -66,6 +74,16 @@ impl Counts {
         self.rows += processed.rows;
         self.dead_letters += processed.dead_letters.len() as u64;
         self.repeated += processed.repeated;
+        self.untimed += processed.times.missing;
+    }
+
+    /// Add what the steps behind the rows did.
+    pub(super) fn add_steps(&mut self, steps: &[StepCounts]) {
+        for step in steps {
+            self.late += step.late;
+            self.windows += step.windows;
+            self.alerts += step.alerts;
+        }
     }
 
     /// Add the counts of another epoch.
@@ -76,6 +94,10 @@ impl Counts {
         self.rows += other.rows;
         self.dead_letters += other.dead_letters;
         self.repeated += other.repeated;
+        self.untimed += other.untimed;
+        self.late += other.late;
+        self.windows += other.windows;
+        self.alerts += other.alerts;
     }
 }
 

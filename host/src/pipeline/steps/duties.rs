@@ -65,6 +65,8 @@ pub(in super::super) struct StepCounts {
     pub(in super::super) ended: u64,
     /// Rows that came too late.
     pub(in super::super) late: u64,
+    /// Windows that were closed.
+    pub(in super::super) windows: u64,
     pub(in super::super) alerts: u64,
     /// The bytes of changed state.
     pub(in super::super) written: u64,
@@ -278,7 +280,9 @@ impl Duties {
             let closed = shards.ask(move |shard| shard.close(step, watermark)).await?.answers().await?;
             let mut windows = Vec::with_capacity(closed.len());
             for (closed, ended) in closed {
-                self.counts[step].ended += ended;
+                let counts = &mut self.counts[step];
+                counts.ended += ended;
+                counts.windows += if closed.is_some() { ended } else { 0 };
                 windows.extend(closed);
             }
             if let Some(closed) = Closed::join(windows, !self.plans[step].behind.is_empty())? {

@@ -162,6 +162,10 @@ pub async fn first_rows(storage: &Storage, limit: usize, columns: Option<&[Strin
             batches.push(batch);
         }
     }
+    if batches.is_empty() {
+        // The columns are there all the same.
+        batches.push(RecordBatch::new_empty(wanted));
+    }
     Ok(batches)
 }
 
