@@ -97,6 +97,8 @@ pub(crate) struct Quantiles {
     zeros: u64,
     positive: Bins,
     nans: u64,
+    /// The smallest and the greatest number: no quantile lies beyond them.
+    ends: Option<(f64, f64)>,
 }
 
 impl Quantiles {
@@ -110,7 +112,15 @@ impl Quantiles {
             self.zeros += 1;
         } else {
             self.nans += 1;
+            return;
         }
+        self.widen((value, value));
+    }
+
+    #[inline]
+    fn widen(&mut self, (least, greatest): (f64, f64)) {
+        let (min, max) = self.ends.unwrap_or((least, greatest));
+        self.ends = Some((min.min(least), max.max(greatest)));
     }
 
     fn total(&self) -> u64 {
@@ -128,7 +138,7 @@ impl Quantiles {
         let positive = positive.map(|(key, count)| (value_of(*key), *count));
         for (value, count) in negative.chain([(0.0, self.zeros)]).chain(positive) {
             if rank < count {
-                return Some(value);
+                return Some(self.ends.map_or(value, |(min, max)| value.clamp(min, max)));
             }
             rank -= count;
         }
@@ -142,15 +152,25 @@ impl State for Quantiles {
         self.positive.encode(to);
         to.extend_from_slice(&self.zeros.to_le_bytes());
         to.extend_from_slice(&self.nans.to_le_bytes());
+        // An empty sketch has ends the wrong way round.
+        let (min, max) = self.ends.unwrap_or((f64::INFINITY, f64::NEG_INFINITY));
+        to.extend_from_slice(&min.to_le_bytes());
+        to.extend_from_slice(&max.to_le_bytes());
     }
 
     fn decode(from: &mut Decoder<'_>) -> Result<Self, Malformed> {
-        let state = Self {
+        let mut state = Self {
             negative: Bins::decode(from)?,
             positive: Bins::decode(from)?,
             zeros: from.u64()?,
             nans: from.u64()?,
+            ends: None,
         };
+        let (min, max) = (from.f64()?, from.f64()?);
+        if min.is_nan() || max.is_nan() {
+            return Err(Malformed::new("a sketch ends at no number"));
+        }
+        state.ends = (min <= max).then_some((min, max));
         let counts = [state.negative.total(), state.positive.total(), state.zeros, state.nans];
         if counts.into_iter().try_fold(0_u64, u64::checked_add).is_none() {
             return Err(Malformed::new("a sketch has too many values"));
@@ -169,6 +189,9 @@ impl Accumulate for Quantiles {
         self.positive.merge(&source.positive);
         self.zeros += source.zeros;
         self.nans += source.nans;
+        if let Some(ends) = source.ends {
+            self.widen(ends);
+        }
     }
 
     fn value(&self, function: Function, _input: DataType) -> Cell<'_> {
@@ -221,6 +244,13 @@ mod tests {
         let great = sketch(&[f64::MAX]).at(0.5).expect("one value");
         assert!((great / f64::MAX - 1.0).abs() < 0.0101, "{great}");
         assert_eq!(Quantiles::default().at(0.5), None);
+    }
+
+    #[test]
+    fn quantiles_lie_within_the_values() {
+        assert_eq!(sketch(&[250.0]).at(0.5), Some(250.0));
+        assert_eq!(sketch(&[10.5, 20.0]).at(0.0), Some(10.5));
+        assert_eq!(sketch(&[-3.0, -1.0]).at(1.0), Some(-1.0));
     }
 
     #[test]
