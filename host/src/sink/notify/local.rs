@@ -55,6 +55,10 @@ fn append(path: &Path, lines: &[u8]) -> io::Result<()> {
         std::fs::create_dir_all(folder)?;
     }
     let is_new = !path.try_exists()?;
+    if !is_new && !std::fs::metadata(path)?.is_file() {
+        // To open a pipe waits for a reader, and nothing could end that wait.
+        return Err(io::Error::other("it is no regular file"));
+    }
     let mut file = OpenOptions::new().create(true).append(true).read(true).open(path)?;
     if ends_torn(&mut file)? {
         // Whoever wrote it died, or the disk was full. What it is part of was
