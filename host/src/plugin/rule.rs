@@ -17,6 +17,11 @@ use super::{Plugin, Role};
 use crate::env::Stopwatch;
 use crate::{Error, Result};
 
+/// Alerts that a rule may raise for each row that it sees, on average of a call,
+const MAX_ALERTS_PER_ROW: usize = 16;
+/// and besides in any call, which may have one row only.
+const MIN_ALERTS_PER_CALL: usize = 1024;
+
 /// Whether a rule judges each row alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Memory {
@@ -301,8 +306,9 @@ fn evaluate(
 
 fn check(alerts: wit::Alerts, rows: usize, max_alerts: usize) -> Result<Alerts, String> {
     let count = alerts.rows.len();
-    if count > max_alerts {
-        return Err(format!("{count} alerts, more than the {max_alerts} that one call may return"));
+    let most = max_alerts.min(rows.saturating_mul(MAX_ALERTS_PER_ROW) + MIN_ALERTS_PER_CALL);
+    if count > most {
+        return Err(format!("{count} alerts, more than the {most} that one call may return for {rows} rows"));
     }
     if let Some(index) = alerts.rows.iter().position(|row| *row as usize >= rows) {
         return Err(format!("alert {index} names row {}, but there are {rows}", alerts.rows[index]));

@@ -21,6 +21,9 @@ const GROUPS_PER_CALL: usize = 16_384;
 /// and about the bytes of their states.
 const STATE_BYTES_PER_CALL: usize = 4 << 20;
 
+/// A larger state of one group stops the pipeline before it becomes durable.
+const MAX_STATE_BYTES: usize = 4 << 20;
+
 /// States in the contract's form: state i is `data[offsets[i]..offsets[i + 1]]`.
 pub(super) struct States {
     pub(super) offsets: Vec<i32>,
@@ -171,6 +174,13 @@ impl<R: StatefulRole> Keeper<R> {
                 let states = states.map_err(|failure| {
                     Error::plugin(format!("{} cannot give the state of a group", settings.step)).because(failure)
                 })?;
+                let largest = states.offsets.windows(2).map(|pair| pair[1].abs_diff(pair[0]) as usize).max();
+                if let Some(bytes) = largest.filter(|bytes| *bytes > MAX_STATE_BYTES) {
+                    return Err(Error::plugin(format!(
+                        "{} has a state of {bytes} bytes for a group, more than the {MAX_STATE_BYTES} allowed",
+                        settings.step
+                    )));
+                }
                 let state = |index: usize| {
                     let bounds = states.offsets[index] as usize..states.offsets[index + 1] as usize;
                     Box::from(&states.data[bounds])

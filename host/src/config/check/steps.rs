@@ -296,4 +296,4 @@ impl Check<'_> {
 }
 
 /// More windows for each row are a mistake.
-const MAX_WINDOWS_OF_A_ROW: i64 = 1000;
+const MAX_WINDOWS_OF_A_ROW: i64 = 100;
