@@ -145,6 +145,9 @@ config = { "*" = ["count"], sum_number = ["sum", "max"] }
 [window.hourly.table]
 path = "memory:///hours"
 
+[window.hourly.late]
+path = "memory:///late_hours"
+
 [rule.busy]
 input = "all"
 plugin = "builtin:thresholds"

@@ -3,12 +3,15 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array};
-use arrow::compute::take;
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit};
 
 use super::rows::{MissingColumn, Projection, unfit};
-use crate::Result;
 use crate::config::{ColumnFrom, TableColumn};
+use crate::plugin::spread;
+use crate::{Error, Result};
+
+/// What one column of alerts or late rows may take for one chunk.
+const MAX_SHOWN_BYTES: usize = 256 << 20;
 
 /// Where a column comes from, by index.
 #[derive(Debug, Clone, Copy)]
@@ -54,7 +57,10 @@ impl Extended {
     ) -> std::result::Result<Self, Vec<MissingColumn>> {
         let all = || {
             let own = |field: &Field| (field.name().replace('.', "_"), field.name().clone());
+            // What the step says stands for a column of the rows that has its name.
+            let is_own = |name: &String| step.iter().any(|field| own(field).0 == *name);
             let rows = rows.fields().iter().map(|field| (field.name().clone(), field.name().clone()));
+            let rows = rows.filter(|(name, _)| !is_own(name));
             let column = |(name, from)| TableColumn { name, from: ColumnFrom::Row(from) };
             rows.chain(step.iter().map(own)).map(column).collect::<Vec<_>>()
         };
@@ -106,7 +112,10 @@ impl Extended {
     pub(super) fn apply(&self, rows: &RecordBatch, origins: &[u32], step: &[ArrayRef]) -> Result<RecordBatch> {
         let origins = UInt32Array::from(origins.to_vec());
         let column = |part: &Part| match part {
-            Part::Row(index) => take(rows.column(*index), &origins, None).map_err(unfit),
+            Part::Row(index) => {
+                let repeated = |reason| Error::plugin(format!("a step makes too much of a chunk: {reason}"));
+                spread(rows.column(*index), &origins, MAX_SHOWN_BYTES).map_err(repeated)
+            }
             Part::Step(index) => Ok(Arc::clone(&step[*index])),
         };
         let columns = self.parts.iter().map(column).collect::<Result<Vec<ArrayRef>>>()?;
