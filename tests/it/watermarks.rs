@@ -59,6 +59,18 @@ async fn rows_too_far_in_the_future_are_kept_and_do_not_move_the_watermark() {
     assert_eq!(stream.rows("rows", "").await.len(), 5);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn regression_flush_leaves_windows_far_in_the_future_open() {
+    let mut stream = Stream::with_clock(Arc::new(ManualClock::at(NOON_US)));
+    let text = pipeline("max_future_skew = \"10m\"\nflush_at_end = true");
+    stream.put(&["a 11:58:00", "a 2525-01-01T00:00:00Z"]).await;
+    stream.run(&text).await;
+    assert_eq!(stream.rows("windows", "").await, ["11:55:00 12:00:00 1"]);
+    stream.put(&["a 12:01:00"]).await;
+    stream.run(&text).await;
+    assert_eq!(stream.rows("windows", "").await, ["11:55:00 12:00:00 1", "12:00:00 12:05:00 1"]);
+}
+
 /// The clock of the system, whose monotonic time is that of the epochs: a step
 /// for each that begins, and one when it has ended.
 struct Steps {

@@ -96,6 +96,11 @@ impl Groups {
                     };
                     let slot = self.open_key(bytes, hash, end);
                     let group = &mut self.slots[slot as usize];
+                    if group.end == i64::MAX && end < i64::MAX {
+                        // Kept by a run that forgot nothing.
+                        group.end = end;
+                        self.by_end.entry(end).or_default().push(slot);
+                    }
                     group.end = group.end.max(end);
                     assigned.rows.push(number);
                     assigned.groups.push(slot);

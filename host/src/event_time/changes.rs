@@ -62,8 +62,7 @@ impl StateColumns {
         Self { keys: keys.clone(), schema: Arc::new(Schema::new(fields)) }
     }
 
-    /// What an epoch changed, and how many entries that are; `state` knows the
-    /// state of a slot.
+    /// What an epoch changed; `state` knows the state of a slot.
     ///
     /// # Errors
     /// Bug if the groups are not of this step.

@@ -72,7 +72,7 @@ pub struct Groups {
     recent: Vec<Option<(i64, u32)>>,
     pub(super) sessions: Sessions,
     /// Slots by the end that they had when they were put here.
-    by_end: BTreeMap<i64, Vec<u32>>,
+    pub(super) by_end: BTreeMap<i64, Vec<u32>>,
     changed: Vec<u32>,
     removed: Vec<(Box<[u8]>, EventTime)>,
     open: usize,
@@ -172,6 +172,11 @@ impl Groups {
     pub fn restore(&mut self, keys: &KeyRows, row: usize, window: Window) -> u32 {
         let (bytes, hash) = keys.get(row);
         let (start, end) = (window.start.0, window.end.0);
+        let end = match self.lifetime {
+            // A run that forgets nothing forgets nothing that another would have.
+            Lifetime::Key { forget_after: None } => i64::MAX,
+            Lifetime::Key { .. } | Lifetime::Window(_) => end,
+        };
         let slot = match self.lifetime {
             Lifetime::Window(WindowKind::Session { .. }) => {
                 let key = self.keys.find_or_insert(bytes, hash);
@@ -228,10 +233,10 @@ impl Groups {
         self.by_end.first_key_value().is_some_and(|(end, _)| *end <= watermark.0)
     }
 
-    /// The latest end of all open groups that end.
-    pub fn latest_end(&self) -> Option<EventTime> {
-        let ends = self.slots.iter().filter(|slot| slot.is_open && slot.end < i64::MAX).map(|slot| slot.end);
-        ends.max().map(EventTime)
+    /// The latest end of the open groups that end and have begun by this instant.
+    pub fn latest_end(&self, begun_by: EventTime) -> Option<EventTime> {
+        let ends = |slot: &&Slot| slot.is_open && slot.end < i64::MAX && slot.start <= begun_by.0;
+        self.slots.iter().filter(ends).map(|slot| slot.end).max().map(EventTime)
     }
 
     /// The groups that are open, by slot.

@@ -59,6 +59,12 @@ impl Watermarks {
         Self { settings, watermark: state.watermark, partitions: state.partitions.iter().map(known).collect() }
     }
 
+    /// The greatest event time that may move the watermark at this time of the
+    /// clock, in microseconds.
+    pub fn limit(&self, clock_us: i64) -> i64 {
+        clock_us.saturating_add(self.settings.max_future_skew.0)
+    }
+
     /// The watermark in force; none while nothing is late.
     pub fn current(&self) -> Option<EventTime> {
         self.watermark

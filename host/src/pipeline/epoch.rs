@@ -123,7 +123,7 @@ pub(super) async fn stage(parts: &mut Parts, plan: Plan<'_>, report: &mut dyn Re
 
     duties.advance(plan.now, |partition| source.has_unread(partition));
     if plan.flush
-        && let Some(end) = duties.latest_end().await?
+        && let Some(end) = duties.latest_end(plan.clock_us).await?
     {
         duties.advance_to(end);
     }

@@ -20,7 +20,7 @@ use crate::env::{self, Env, Stopwatch};
 use crate::model::{AttemptId, Epoch, Segment, SourceRange, StepState};
 use crate::protocol::recover::is_overtaken;
 use crate::sink::delta::Table;
-use crate::{Error, Result};
+use crate::{Error, ErrorKind, Result};
 
 /// Epochs whose ranges are kept in their records before they go into a segment
 /// of the source's state.
@@ -120,8 +120,16 @@ impl<'a> Run<'a> {
     /// Finish what an earlier run prepared, and stand behind it.
     async fn recover(pipeline: &'a Pipeline, env: &'a Env, checkpoint: Checkpoint, mut parts: Parts) -> Result<Self> {
         let (record, segments, ranges) = stand(&checkpoint, &mut parts, env).await?;
-        let steps = restore_steps(pipeline, &checkpoint, record.as_ref(), &mut parts, env).await?;
-        let notifications = Notifications::open(pipeline, &checkpoint, record.as_ref(), env).await?;
+        let newest = record.as_ref().map(|record| record.epoch);
+        let restored = async {
+            let steps = restore_steps(pipeline, &checkpoint, record.as_ref(), &mut parts, env).await?;
+            let notifications = Notifications::open(pipeline, &checkpoint, record.as_ref(), env).await?;
+            Ok((steps, notifications))
+        };
+        let (steps, notifications) = match restored.await {
+            Err(error) => return Err(fenced_if_overtaken(&checkpoint, newest, error).await),
+            Ok(restored) => restored,
+        };
         let identity = RunIdentity {
             id: checkpoint.pipeline().id.clone(),
             run_id: env.new_id(),
@@ -218,7 +226,7 @@ impl<'a> Run<'a> {
             return Ok(Some(false));
         }
         let ends = self.pipeline.trigger == Trigger::AvailableNow && self.pipeline.flush_at_end;
-        Ok((ends && duties.latest_end().await?.is_some()).then_some(true))
+        Ok((ends && duties.latest_end(self.env.clock.now_us()).await?.is_some()).then_some(true))
     }
 
     /// Wait until there may be something to do.
@@ -324,7 +332,8 @@ impl<'a> Run<'a> {
             return Ok(());
         };
         let place = (self.next, &self.attempt);
-        append_segment(&self.checkpoint, &mut self.segments, "source", place, (through, bytes, entries)).await?;
+        let change = (through, bytes, entries);
+        append_segment(&self.checkpoint, &mut self.segments, "source", place, change).await?;
         self.ranges.clear();
         Ok(())
     }
@@ -354,6 +363,26 @@ impl<'a> Run<'a> {
     }
 }
 
+/// The epoch before this one.
+fn before(epoch: Epoch) -> Option<Epoch> {
+    epoch.number().checked_sub(1).and_then(Epoch::new)
+}
+
+/// What is missing because another host is at work, and tidies up behind itself,
+/// is not damaged.
+async fn fenced_if_overtaken(checkpoint: &Checkpoint, newest: Option<Epoch>, error: Error) -> Error {
+    if error.kind() != ErrorKind::Corrupt {
+        return error;
+    }
+    match checkpoint.epochs().await {
+        Ok(epochs) if epochs.last().copied() > newest => {
+            let name = &checkpoint.pipeline().name;
+            Error::fenced(format!("another host is at work on the pipeline `{name}`: this one stops")).because(error)
+        }
+        Ok(_) | Err(_) => error,
+    }
+}
+
 /// Put a change behind the segments of a step, merged with those before it that
 /// are alike in size.
 async fn append_segment(
@@ -365,7 +394,10 @@ async fn append_segment(
 ) -> Result<()> {
     let mut parts = vec![bytes];
     while let Some(last) = segments.pop_if(|last| last.entries <= entries * MERGE_AT_RATIO) {
-        parts.push(checkpoint.read_segment(&last).await?);
+        match checkpoint.read_segment(&last).await {
+            Ok(older) => parts.push(older),
+            Err(error) => return Err(fenced_if_overtaken(checkpoint, before(place.0), error).await),
+        }
         entries += last.entries;
     }
     parts.reverse();

@@ -151,7 +151,7 @@ fn extreme_times_are_in_no_window_and_never_overflow() {
             for (row, time) in (0..).zip(times) {
                 assert_eq!(seen(row), !is_window || super::super::is_event_time(time), "{time} in {lifetime:?}");
             }
-            groups.groups.latest_end();
+            groups.groups.latest_end(EventTime(i64::MAX));
             for end in watermarks.into_iter().flatten() {
                 groups.close(end);
             }

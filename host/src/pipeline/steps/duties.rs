@@ -80,7 +80,7 @@ pub(in super::super) struct Duties {
     pub(in super::super) watermarks: Option<Watermarks>,
     /// The watermark at the start of the epoch, which says what is late in it.
     in_force: Option<EventTime>,
-    /// What is remembered of rows is of, where rows may come twice.
+    /// What rows are remembered by, where rows may come twice.
     pub(in super::super) deduplication: Option<StepIdentity>,
     under_way: Option<(FedChunk, Vec<Asked<Answer>>)>,
     counts: Vec<StepCounts>,
@@ -385,10 +385,13 @@ impl Duties {
         shards.ask_first(move |shard| shard.restore_deduplication(&segments)).await
     }
 
-    /// The end of the last window that is open.
-    pub(in super::super) async fn latest_end(&self) -> Result<Option<EventTime>> {
+    /// The end of the last open window that has begun by this time of the clock,
+    /// or not long after: what lies further ahead is a mistake, and to close it
+    /// would make late whatever comes next.
+    pub(in super::super) async fn latest_end(&self, clock_us: i64) -> Result<Option<EventTime>> {
+        let begun_by = EventTime(self.watermarks.as_ref().map_or(clock_us, |watermarks| watermarks.limit(clock_us)));
         let Some(shards) = &self.shards else { return Ok(None) };
-        let ends = shards.ask(|shard| Ok(shard.latest_end())).await?.answers().await?;
+        let ends = shards.ask(move |shard| Ok(shard.latest_end(begun_by))).await?.answers().await?;
         Ok(ends.into_iter().flatten().max())
     }
 

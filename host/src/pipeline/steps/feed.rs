@@ -66,7 +66,7 @@ impl Fed {
         self.first = Some(first.clone());
     }
 
-    /// When a row counts: where it has an event time and repeats no other.
+    /// Which rows have an event time; all where it says nothing.
     pub(super) fn valid(&self) -> Option<NullBuffer> {
         self.times.valid().cloned()
     }

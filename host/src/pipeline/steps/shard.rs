@@ -136,10 +136,10 @@ impl Shard {
         }
     }
 
-    /// The end of the last window that is open.
-    pub(super) fn latest_end(&self) -> Option<EventTime> {
+    /// The end of the last open window that has begun by this instant.
+    pub(super) fn latest_end(&self, begun_by: EventTime) -> Option<EventTime> {
         let end = |step: &ShardStep| match step {
-            ShardStep::Window(window) => window.latest_end(),
+            ShardStep::Window(window) => window.latest_end(begun_by),
             ShardStep::Rule(_) | ShardStep::Elsewhere => None,
         };
         self.steps.iter().filter_map(end).max()

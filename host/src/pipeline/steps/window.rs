@@ -211,8 +211,8 @@ impl WindowShard {
         self.aggregator.load(states, version)
     }
 
-    pub(super) fn latest_end(&self) -> Option<EventTime> {
-        self.groups.latest_end()
+    pub(super) fn latest_end(&self, begun_by: EventTime) -> Option<EventTime> {
+        self.groups.latest_end(begun_by)
     }
 }
 

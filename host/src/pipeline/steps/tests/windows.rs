@@ -201,7 +201,7 @@ fn given(case: &Case, batching: Batching) -> Vec<Given<Values>> {
                 |id: &PartitionId| PARTITIONS.iter().zip(input.unread).any(|(name, unread)| unread && *name == id.0);
             run.watermarks.advance(now, unread);
         } else {
-            let latest = run.shards.iter().filter_map(WindowShard::latest_end).max();
+            let latest = run.shards.iter().filter_map(|shard| shard.latest_end(EventTime(i64::MAX))).max();
             let Some(end) = latest.filter(|_| flushes > 0) else { return all };
             flushes -= 1;
             run.watermarks.advance_to(end);
