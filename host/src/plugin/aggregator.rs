@@ -11,7 +11,7 @@ use super::bindings::weir::plugin::columns::{Problem, SchemaParam, VarBytesParam
 use super::columns::{FlatSchema, Lowered, from_contract, lift, lift_states};
 use super::isolate::isolate;
 use super::sandbox::{Failure, Sandbox, Seat};
-use super::state::{Keeper, StatefulRole, States};
+use super::state::{Keeper, StatefulRole, States, keeps_state};
 use super::step::{
     ConfigureError, FailedInput, Needed, StepSettings, failed_inputs, part, refuse_problems, stands_in_a_step,
 };
@@ -55,6 +55,7 @@ pub struct Evaluated {
 }
 
 stands_in_a_step!(Aggregator, keeper.seat);
+keeps_state!(Aggregator, keeper);
 
 impl Aggregator {
     /// Configure a plugin as an aggregator of rows with this schema, which must be
@@ -189,47 +190,6 @@ impl Aggregator {
         let rows = concat_batches(&role.output, &batches)
             .map_err(|error| Error::bug("the rows of groups do not fit together").because(error))?;
         Ok(Evaluated { rows, origins, failed })
-    }
-
-    /// Forget groups. Their slots must not be used again before `move_base`.
-    ///
-    /// # Errors
-    /// Plugin if it fails twice.
-    pub fn release(&mut self, groups: Vec<u32>) -> Result<()> {
-        self.keeper.release(groups)
-    }
-
-    /// Ask the groups that were changed for their states.
-    ///
-    /// # Errors
-    /// Plugin if it cannot give one.
-    pub fn move_base(&mut self) -> Result<()> {
-        self.keeper.move_base()
-    }
-
-    /// The state of a group as of the last `move_base`.
-    pub fn state(&self, group: u32) -> Option<&[u8]> {
-        self.keeper.state(group)
-    }
-
-    /// Take over the states of new groups, in a version that it reads.
-    ///
-    /// # Errors
-    /// Plugin if it does not take them.
-    pub fn load(&mut self, states: Vec<(u32, Box<[u8]>)>, version: u32) -> Result<()> {
-        self.keeper.load(states, version)
-    }
-
-    /// Lose the instance, as a trap does.
-    #[cfg(test)]
-    pub(crate) fn lose_instance(&mut self) {
-        self.keeper.lose_instance();
-    }
-
-    /// Bound the journal otherwise.
-    #[cfg(test)]
-    pub(crate) fn set_max_journal_bytes(&mut self, bytes: usize) {
-        self.keeper.set_max_journal_bytes(bytes);
     }
 }
 

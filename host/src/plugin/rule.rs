@@ -11,7 +11,7 @@ use super::bindings::weir::plugin::columns::{Problem, SchemaParam, VarBytesParam
 use super::columns::{FlatSchema, Lowered, lift_states, lift_texts};
 use super::isolate::isolate;
 use super::sandbox::{Failure, Sandbox, Seat};
-use super::state::{Keeper, StatefulRole, States};
+use super::state::{Keeper, StatefulRole, States, keeps_state};
 use super::step::{ConfigureError, FailedInput, Needed, StepSettings, part, refuse_problems, stands_in_a_step};
 use super::{Plugin, Role};
 use crate::env::Stopwatch;
@@ -77,6 +77,7 @@ pub struct Rule {
 }
 
 stands_in_a_step!(Rule, keeper.seat);
+keeps_state!(Rule, keeper);
 
 impl Rule {
     /// Configure a plugin as a rule over rows with this schema, which must be in
@@ -165,47 +166,6 @@ impl Rule {
             self.keeper.move_base()?;
         }
         join(parts)
-    }
-
-    /// Forget groups. Their slots must not be used again before `move_base`.
-    ///
-    /// # Errors
-    /// Plugin if it fails twice.
-    pub fn release(&mut self, groups: Vec<u32>) -> Result<()> {
-        self.keeper.release(groups)
-    }
-
-    /// Ask the groups that were changed for their states.
-    ///
-    /// # Errors
-    /// Plugin if it cannot give one.
-    pub fn move_base(&mut self) -> Result<()> {
-        self.keeper.move_base()
-    }
-
-    /// The state of a group as of the last `move_base`.
-    pub fn state(&self, group: u32) -> Option<&[u8]> {
-        self.keeper.state(group)
-    }
-
-    /// Take over the states of new groups, in a version that it reads.
-    ///
-    /// # Errors
-    /// Plugin if it does not take them.
-    pub fn load(&mut self, states: Vec<(u32, Box<[u8]>)>, version: u32) -> Result<()> {
-        self.keeper.load(states, version)
-    }
-
-    /// Lose the instance, as a trap does.
-    #[cfg(test)]
-    pub(crate) fn lose_instance(&mut self) {
-        self.keeper.lose_instance();
-    }
-
-    /// Bound the journal otherwise.
-    #[cfg(test)]
-    pub(crate) fn set_max_journal_bytes(&mut self, bytes: usize) {
-        self.keeper.set_max_journal_bytes(bytes);
     }
 }
 

@@ -55,6 +55,55 @@ pub(super) trait StatefulRole {
     fn released(groups: Vec<u32>) -> Self::Call;
 }
 
+/// What every role with state hands on to what keeps it.
+macro_rules! keeps_state {
+    ($role:ty, $keeper:ident) => {
+        impl $role {
+            /// Forget groups. Their slots must not be used again before `move_base`.
+            ///
+            /// # Errors
+            /// Plugin if it fails twice.
+            pub fn release(&mut self, groups: Vec<u32>) -> $crate::Result<()> {
+                self.$keeper.release(groups)
+            }
+
+            /// Ask the groups that were changed for their states.
+            ///
+            /// # Errors
+            /// Plugin if it cannot give one.
+            pub fn move_base(&mut self) -> $crate::Result<()> {
+                self.$keeper.move_base()
+            }
+
+            /// The state of a group as of the last `move_base`.
+            pub fn state(&self, group: u32) -> Option<&[u8]> {
+                self.$keeper.state(group)
+            }
+
+            /// Take over the states of new groups, in a version that it reads.
+            ///
+            /// # Errors
+            /// Plugin if it does not take them.
+            pub fn load(&mut self, states: Vec<(u32, Box<[u8]>)>, version: u32) -> $crate::Result<()> {
+                self.$keeper.load(states, version)
+            }
+
+            /// Lose the instance, as a trap does.
+            #[cfg(test)]
+            pub(crate) fn lose_instance(&mut self) {
+                self.$keeper.lose_instance();
+            }
+
+            /// Bound the journal otherwise.
+            #[cfg(test)]
+            pub(crate) fn set_max_journal_bytes(&mut self, bytes: usize) {
+                self.$keeper.set_max_journal_bytes(bytes);
+            }
+        }
+    };
+}
+pub(super) use keeps_state;
+
 /// One instance with its state, for one shard.
 pub(super) struct Keeper<R: StatefulRole> {
     pub(super) seat: Seat<R::Guest>,
