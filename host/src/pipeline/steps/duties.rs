@@ -346,7 +346,7 @@ impl Duties {
             deltas.extend(delta(&self.plans[step].name, ended, all));
         }
         if self.deduplication.is_some() {
-            let watermark = self.watermarks.as_ref().and_then(Watermarks::current);
+            let watermark = self.watermark();
             let size = &mut self.sizes[self.plans.len()];
             let all = size.is_wasteful();
             let ended = shards.ask_first(move |shard| shard.end_deduplication(watermark, all)).await?;

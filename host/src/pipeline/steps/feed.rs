@@ -65,11 +65,6 @@ impl Fed {
     pub(in super::super) fn keep(&mut self, first: &BooleanArray) {
         self.first = Some(first.clone());
     }
-
-    /// Which rows have an event time; all where it says nothing.
-    pub(super) fn valid(&self) -> Option<NullBuffer> {
-        self.times.valid().cloned()
-    }
 }
 
 /// How the rows of a chunk become what one step sees.

@@ -45,9 +45,8 @@ impl RuleShard {
     }
 
     pub(super) fn feed(&mut self, fed: &Fed, shard: (usize, usize), watermark: Option<EventTime>) -> Result<Answer> {
-        let valid = fed.valid();
         let first = fed.first.as_ref();
-        let assigned = self.groups.assign(&fed.keys, (fed.times.values(), valid.as_ref(), first), shard, watermark);
+        let assigned = self.groups.assign(&fed.keys, (fed.times.values(), fed.times.valid(), first), shard, watermark);
         let rows = pick(&fed.rows, &assigned.rows)?;
         let groups = match self.rule.memory() {
             Memory::Keyed => assigned.groups.as_slice(),
@@ -82,12 +81,7 @@ impl RuleShard {
         }
         self.rule.move_base()?;
         let changed = self.groups.end_epoch();
-        let state = |slot: u32| self.rule.state(slot);
-        Ok(Ended {
-            updated: changed.updated.len() as u64,
-            open: self.groups.len() as u64,
-            ..Ended::of(&self.state, &self.groups, &changed, all, state)?
-        })
+        Ended::of(&self.state, &self.groups, &changed, all, |slot| self.rule.state(slot))
     }
 
     /// Take over what was kept of the groups of this shard.

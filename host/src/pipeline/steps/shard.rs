@@ -48,7 +48,8 @@ impl Ended {
             (false, 0) => (None, 0),
             (false, _) => (Some(columns.changed(groups, changed, state)?), entries),
         };
-        Ok(Self { bytes, entries, ..Self::default() })
+        let (updated, open) = (changed.updated.len() as u64, groups.len() as u64);
+        Ok(Self { bytes, entries, updated, open, stats: CallStats::default() })
     }
 }
 
@@ -168,8 +169,7 @@ impl Shard {
         let changed = deduplicator.end_epoch();
         let groups = deduplicator.groups();
         // What is remembered is the row itself.
-        let ended = Ended::of(columns, groups, &changed, all, |_| Some(&[]))?;
-        Ok(Ended { updated: changed.updated.len() as u64, open: groups.len() as u64, ..ended })
+        Ended::of(columns, groups, &changed, all, |_| Some(&[]))
     }
 
     pub(super) fn restore_deduplication(&mut self, segments: &[Bytes]) -> Result<()> {

@@ -124,9 +124,8 @@ impl WindowShard {
     }
 
     pub(super) fn feed(&mut self, fed: &Fed, shard: (usize, usize), watermark: Option<EventTime>) -> Result<Answer> {
-        let valid = fed.valid();
         let first = fed.first.as_ref();
-        let assigned = self.groups.assign(&fed.keys, (fed.times.values(), valid.as_ref(), first), shard, watermark);
+        let assigned = self.groups.assign(&fed.keys, (fed.times.values(), fed.times.valid(), first), shard, watermark);
         if !assigned.merges.is_empty() {
             let into = assigned.merges.iter().map(|merge| merge.into).collect();
             let sources: Vec<u32> = assigned.merges.iter().map(|merge| merge.source).collect();
@@ -197,12 +196,7 @@ impl WindowShard {
     pub(super) fn end_epoch(&mut self, all: bool) -> Result<Ended> {
         self.aggregator.move_base()?;
         let changed = self.groups.end_epoch();
-        let state = |slot: u32| self.aggregator.state(slot);
-        Ok(Ended {
-            updated: changed.updated.len() as u64,
-            open: self.groups.len() as u64,
-            ..Ended::of(&self.state, &self.groups, &changed, all, state)?
-        })
+        Ended::of(&self.state, &self.groups, &changed, all, |slot| self.aggregator.state(slot))
     }
 
     /// Take over what was kept of the groups of this shard.
