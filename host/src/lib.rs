@@ -9,6 +9,7 @@ pub mod cli;
 pub mod config;
 pub mod env;
 mod error;
+pub mod event_hubs;
 pub mod event_time;
 pub mod model;
 pub mod pipeline;

@@ -5,6 +5,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "this is where ambient things come in")]
 
+mod back_off;
 mod clock;
 mod location;
 mod storage;
@@ -12,10 +13,11 @@ mod threads;
 
 use std::sync::Arc;
 
+pub use back_off::back_off;
 pub use clock::{Clock, ManualClock, Stopwatch, SystemClock};
 pub use location::Location;
 pub use storage::{OpenStore, PutIfAbsent, Storage, SystemStores};
-pub use threads::{Worker, available_cores, blocking, detached, worker};
+pub use threads::{Task, Worker, available_cores, blocking, detached, task, worker};
 
 use crate::model::AttemptId;
 

@@ -1,4 +1,5 @@
-//! Threads for work that would hold up the async threads.
+//! Threads for work that would hold up the async threads, and tasks that work
+//! beside others.
 
 #![expect(clippy::disallowed_methods, reason = "this is where threads are started")]
 
@@ -49,4 +50,21 @@ impl<T> Worker<T> {
 /// Start a task that nobody waits for, such as listening for signals.
 pub fn detached(task: impl Future<Output = ()> + Send + 'static) {
     drop(tokio::spawn(task));
+}
+
+/// A task that ends when this is dropped.
+#[derive(Debug)]
+#[must_use = "a task ends when its handle is dropped"]
+pub struct Task(tokio::task::AbortHandle);
+
+/// Start a task that works beside others, such as receiving, for as long as
+/// somebody holds it.
+pub fn task(task: impl Future<Output = ()> + Send + 'static) -> Task {
+    Task(tokio::spawn(task).abort_handle())
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }

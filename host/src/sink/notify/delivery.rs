@@ -6,11 +6,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::sync::watch;
 
-use super::back_off::wait;
 use super::batch::lines_of;
 use super::queue::{Added, Entry, Position, Queue, Settled};
 use super::{Alert, Bounds, Destination, Load, NotSent};
-use crate::env::{Clock, Storage};
+use crate::env::{Clock, Storage, back_off};
 use crate::model::{Digest, Epoch, Lane, Segment};
 use crate::{Error, ErrorKind, Result};
 
@@ -131,7 +130,7 @@ impl Delivery {
                 Err(error) => {
                     attempts += 1;
                     self.report(attempts, &error);
-                    self.clock.back_off(wait(&self.destination.name, &entry.segment.name, attempts, None)).await;
+                    self.clock.back_off(back_off(&self.destination.name, &entry.segment.name, attempts, None)).await;
                 }
             }
         }
@@ -192,7 +191,7 @@ impl Delivery {
             };
             self.report(attempts, failed.error());
             let id = request.first().map_or("", |alert| alert.id.as_str());
-            self.clock.back_off(wait(name, id, attempts, asked)).await;
+            self.clock.back_off(back_off(name, id, attempts, asked)).await;
         }
         None
     }
