@@ -4,6 +4,7 @@
 //! `None`, and comparisons with it are left out, so that one mistake is one
 //! problem.
 
+mod event_hubs;
 mod notify;
 mod plugins;
 mod sources;

@@ -6,6 +6,7 @@
 //! value that was found wrong is null, so that the checks behind the schema can
 //! go on with the rest of a faulty file.
 
+pub(super) mod event_hubs;
 mod notify;
 
 use std::borrow::Cow;
@@ -105,6 +106,8 @@ pub enum OnError {
 #[serde(deny_unknown_fields)]
 #[schemars(extend("minProperties" = 1, "maxProperties" = 1))]
 pub(super) struct Source {
+    /// An Azure event hub, or anything that speaks its protocol.
+    pub(super) event_hubs: Option<event_hubs::EventHubs>,
     /// Files that are dropped in a folder of any object store.
     pub(super) files: Option<Files>,
     /// A seeded stream of made-up readings.

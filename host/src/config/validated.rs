@@ -11,9 +11,11 @@ use url::Url;
 
 pub use super::raw::{Compression, Emit, OnError};
 use crate::env::Location;
+use crate::event_hubs::HubSettings;
 use crate::event_time::{DeduplicateSettings, EventTimeSettings, WindowKind};
 use crate::model::{Digest, Span};
 use crate::plugin::Limits;
+use crate::source::event_hubs::EventHubsSettings;
 use crate::source::files::FilesSettings;
 use crate::source::generator::GeneratorSettings;
 use crate::source::{ChunkBounds, EpochBounds};
@@ -114,6 +116,8 @@ pub struct RuleConfig {
 pub enum NotifyConfig {
     /// A POST of JSON.
     Webhook(WebhookConfig),
+    /// Messages of JSON to an event hub.
+    EventHub(Box<EventHubConfig>),
     /// Lines of JSON at the end of this file; an absolute path.
     File(PathBuf),
     /// Lines of JSON on the standard output.
@@ -125,8 +129,29 @@ impl NotifyConfig {
     pub fn is_same_place(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Webhook(one), Self::Webhook(other)) => one.url == other.url,
+            (Self::EventHub(one), Self::EventHub(other)) => one.place() == other.place(),
             (one, other) => one == other,
         }
+    }
+}
+
+/// An event hub that alerts are sent to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventHubConfig {
+    /// The event hub and the way to it.
+    pub hub: HubSettings,
+    /// The columns of a row that choose the partition.
+    pub partition_key: Vec<String>,
+    /// How many alerts a request holds at most; not zero.
+    pub batch: usize,
+    /// How long an answer may take; not zero.
+    pub timeout: Duration,
+}
+
+impl EventHubConfig {
+    /// Which place it is, however it is reached.
+    pub fn place(&self) -> String {
+        self.hub.to_string()
     }
 }
 
@@ -175,6 +200,8 @@ pub enum Trigger {
 /// Where messages come from.
 #[derive(Debug, Clone)]
 pub enum SourceConfig {
+    /// Messages of an event hub.
+    EventHubs(Box<EventHubsSettings>),
     /// Files in a folder.
     Files(FilesSettings),
     /// Made-up readings.

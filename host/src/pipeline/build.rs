@@ -25,6 +25,7 @@ use crate::plugin::{
 use crate::sink::dead_letter;
 use crate::sink::delta::{Compression, Encoders, Table, TableSettings};
 use crate::source::Source;
+use crate::source::event_hubs::EventHubsSource;
 use crate::source::files::FileSource;
 use crate::source::generator::GeneratorSource;
 use crate::{Error, ErrorKind, Result};
@@ -43,8 +44,6 @@ pub(super) struct Seen<'a> {
 pub(super) struct Wiring {
     pub(super) source: Box<dyn Source>,
     pub(super) steps: Steps,
-    /// The message fields that chunks carry.
-    pub(super) message_fields: Vec<String>,
     /// The tables: those of rows in the order of the projections, those of the
     /// steps, and that of the dead letters.
     pub(super) tables: Vec<(TableSettings, Schema)>,
@@ -58,7 +57,6 @@ pub(super) struct Parts {
     pub(super) source: Box<dyn Source>,
     pub(super) workers: Workers,
     pub(super) encoders: Encoders,
-    pub(super) message_fields: Vec<String>,
     /// Those of rows in the order of the projections, and those of the steps.
     pub(super) tables: Vec<Arc<Table>>,
     pub(super) duties: Duties,
@@ -80,7 +78,7 @@ impl Wiring {
         let at = |path: &str, error: &Error| file.problem_at(path, error.to_string(), None);
         let library = Engine::new().and_then(|engine| Library::new(engine, compiled));
         let library = library.map_err(|error| vec![at("", &error)])?;
-        let source = source(pipeline, env).map_err(|error| vec![at("source", &error)])?;
+        let mut source = source(pipeline, env).map_err(|error| vec![at("source", &error)])?;
         let fields = source.message_fields();
 
         // All plugins are loaded, so that all that are wrong are told at once.
@@ -166,9 +164,10 @@ impl Wiring {
             feeders: std::mem::take(&mut stateful.feeders),
             repeats: stateful.deduplicate.as_ref().map(|(keys, _)| keys.clone()),
         };
+        source.select_fields(&message_fields).map_err(|error| vec![at("source", &error)])?;
         let mut identities = steps.identities();
         identities.extend(stateful.plans.iter().map(|plan| plan.plugin.clone()));
-        Ok(Self { source, steps, message_fields, tables, stateful, plugins: identities })
+        Ok(Self { source, steps, tables, stateful, plugins: identities })
     }
 
     /// Whether the tables that exist fit; creates none.
@@ -206,7 +205,6 @@ impl Wiring {
             duties: self.stateful.start(pipeline)?,
             workers: Workers::start(&self.steps, pipeline.threads)?,
             encoders: Encoders::start(pipeline.threads)?,
-            message_fields: self.message_fields,
             tables,
             dead_letters,
         })
@@ -248,6 +246,7 @@ fn source(pipeline: &Pipeline, env: &Env) -> Result<Box<dyn Source>> {
     let chunks = pipeline.chunk_bounds;
     match &pipeline.source {
         SourceConfig::Files(settings) => Ok(Box::new(FileSource::new(settings.clone(), env, chunks)?)),
+        SourceConfig::EventHubs(settings) => Ok(Box::new(EventHubsSource::new((**settings).clone(), env, chunks)?)),
         SourceConfig::Generator(settings) => Ok(Box::new(GeneratorSource::new(settings.clone(), env, chunks)?)),
     }
 }

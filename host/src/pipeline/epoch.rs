@@ -18,7 +18,7 @@ use crate::plugin::CallStats;
 use crate::sink::dead_letter::{self, DeadLetter};
 use crate::sink::delta::{Encoders, Stage, Staged, Table};
 use crate::sink::notify::Batch;
-use crate::source::ChunkSender;
+use crate::source::{ChunkSender, Incident};
 use crate::{Error, Result};
 
 /// Chunks that wait between the source and the workers.
@@ -55,6 +55,8 @@ pub(super) struct StagedEpoch {
     pub(super) notifications: Option<Batch>,
     /// What it did to each step behind the rows.
     pub(super) steps: Vec<StepCounts>,
+    /// What happened to the source meanwhile.
+    pub(super) incidents: Vec<Incident>,
     /// Some of its dead letters, in words.
     pub(super) samples: Vec<String>,
     pub(super) took: Duration,
@@ -112,7 +114,7 @@ pub(super) async fn stage(parts: &mut Parts, plan: Plan<'_>, report: &mut dyn Re
     let (waited, mut read) = (chunks.waited(), Duration::ZERO);
     let reading = async {
         let watch = Stopwatch::start();
-        source.read(range, &parts.message_fields, chunks).await?;
+        source.read(range, chunks).await?;
         read = watch.elapsed().saturating_sub(waited.time());
         Ok(())
     };
@@ -137,6 +139,8 @@ pub(super) async fn stage(parts: &mut Parts, plan: Plan<'_>, report: &mut dyn Re
     staging.counts.add_steps(&steps);
     let event_time = duties.watermarks.as_ref().map(Watermarks::state);
 
+    let incidents = source.take_incidents();
+    staging.counts.add_incidents(&incidents);
     staging.dead.flush().await?;
     let Staging { stages, dead, counts, stats, times, .. } = staging;
     let (mut tables, mut encode) = (BTreeMap::new(), Duration::ZERO);
@@ -164,6 +168,7 @@ pub(super) async fn stage(parts: &mut Parts, plan: Plan<'_>, report: &mut dyn Re
         deltas,
         notifications,
         steps,
+        incidents,
         samples,
         took: watch.elapsed(),
         busy,

@@ -15,6 +15,7 @@ use super::times::TimeStats;
 use super::workers::Processed;
 use crate::model::{Epoch, EventTimeState, PluginIdentity, SourceRange};
 use crate::plugin::CallStats;
+use crate::source::{Incident, IncidentKind};
 
 /// Who wants to know how a run goes.
 pub trait Report: Send {
@@ -54,6 +55,8 @@ pub struct Counts {
     pub rows: u64,
     /// What became a dead letter instead.
     pub dead_letters: u64,
+    /// The messages that had expired before they were read.
+    pub lost: u64,
     /// The rows that repeated others and were left out.
     pub repeated: u64,
     /// The rows without an event time, which are in no window.
@@ -77,6 +80,12 @@ impl Counts {
         self.untimed += processed.times.missing;
     }
 
+    /// Add what happened to the source.
+    pub(super) fn add_incidents(&mut self, incidents: &[Incident]) {
+        let lost = incidents.iter().filter(|incident| incident.kind == IncidentKind::Lost);
+        self.lost += lost.map(|incident| incident.count).sum::<u64>();
+    }
+
     /// Add what the steps behind the rows did.
     pub(super) fn add_steps(&mut self, steps: &[StepCounts]) {
         for step in steps {
@@ -93,6 +102,7 @@ impl Counts {
         self.parsed += other.parsed;
         self.rows += other.rows;
         self.dead_letters += other.dead_letters;
+        self.lost += other.lost;
         self.repeated += other.repeated;
         self.untimed += other.untimed;
         self.late += other.late;
@@ -125,6 +135,8 @@ pub struct Progress {
     pub num_output_rows: u64,
     /// The messages, or parts of messages, that became dead letters.
     pub num_dead_letters: u64,
+    /// The messages that had expired before they were read.
+    pub num_lost_messages: u64,
     /// The rows that were left out because they repeated others.
     pub num_duplicate_rows: u64,
     /// Messages a second of the epoch's duration.
@@ -212,6 +224,9 @@ pub struct SourceProgress {
     /// The offset behind the last message of each partition.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub end_offset: BTreeMap<String, u64>,
+    /// What happened to it since the epoch before, and is dealt with.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub incidents: Vec<Incident>,
 }
 
 /// What an epoch appended to one table.
@@ -306,6 +321,7 @@ impl Progress {
             num_input_bytes: counts.payload_bytes,
             num_output_rows: counts.rows,
             num_dead_letters: counts.dead_letters,
+            num_lost_messages: counts.lost,
             num_duplicate_rows: counts.repeated,
             processed_rows_per_second: rate,
             duration_ms: duration_ms.into_iter().map(|(name, time)| (name, millis(time))).collect(),
@@ -315,7 +331,7 @@ impl Progress {
                 .collect(),
             event_time: staged.event_time.as_ref().map(|state| EventTimeProgress::new(&staged.times, state)),
             state_operators: staged.steps.iter().map(StateProgress::new).collect(),
-            sources: vec![SourceProgress::new(&run.source, &staged.range, counts.messages)],
+            sources: vec![SourceProgress::new(&run.source, staged)],
             sinks: staged.tables.iter().map(|(name, table)| SinkProgress::new(name, table)).collect(),
             plugins: plugins.iter().zip(&staged.stats).map(|(identity, stats)| plugin(identity, stats)).collect(),
             notifications,
@@ -357,15 +373,16 @@ impl StateProgress {
 }
 
 impl SourceProgress {
-    fn new(description: &str, range: &SourceRange, messages: u64) -> Self {
+    fn new(description: &str, staged: &StagedEpoch) -> Self {
         let mut progress = Self {
             description: description.to_owned(),
-            num_input_rows: messages,
+            num_input_rows: staged.counts.messages,
             num_files: None,
             start_offset: BTreeMap::new(),
             end_offset: BTreeMap::new(),
+            incidents: staged.incidents.clone(),
         };
-        match range {
+        match &staged.range {
             SourceRange::Files(files) => progress.num_files = Some(files.len() as u64),
             SourceRange::Offsets(partitions) => {
                 for (partition, offsets) in partitions {

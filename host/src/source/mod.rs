@@ -12,8 +12,10 @@
 //! - a chunk is never larger than its bound, except for a single message;
 //! - nothing is dropped: what cannot become a message is an [`Unreadable`].
 
+pub mod event_hubs;
 pub mod files;
 pub mod generator;
+mod incidents;
 mod queue;
 
 use arrow::array::RecordBatch;
@@ -21,6 +23,7 @@ use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use bytes::Bytes;
 
+pub use incidents::{Incident, IncidentKind, Incidents};
 pub use queue::{ChunkSender, Unwanted, Waited};
 
 use crate::Result;
@@ -65,6 +68,7 @@ impl Chunk {
                 first + at(message) - at(place.first_message)
             }
             Positions::Each(positions) => positions.get(within).copied().unwrap_or(0),
+            Positions::Consecutive { first } => first + within as u64,
         };
         (&place.name, position)
     }
@@ -89,8 +93,13 @@ pub enum Positions {
         /// The position of the first byte of the run.
         first: u64,
     },
-    /// One position a message: its offset, or the byte that it starts at.
+    /// One position a message: the byte that it starts at.
     Each(Vec<u64>),
+    /// Consecutive offsets of a partition, from `first` on.
+    Consecutive {
+        /// The offset of the first message of the run.
+        first: u64,
+    },
 }
 
 /// Input that cannot become a message; it goes to the dead letters.
@@ -138,6 +147,13 @@ pub trait Source: Send + Sync {
     /// All message fields that it can deliver, in the types of the plugin
     /// contract.
     fn message_fields(&self) -> SchemaRef;
+
+    /// Choose the message fields that chunks bring, in this order; none if this
+    /// is never called. Comes before the first range is planned.
+    ///
+    /// # Errors
+    /// Config if there is no field of a name.
+    fn select_fields(&mut self, names: &[String]) -> Result<()>;
 
     /// Take over the prepared past: state segments, oldest first, and behind
     /// them the ranges of prepared epochs that no segment holds yet. Forgets
@@ -190,10 +206,17 @@ pub trait Source: Send + Sync {
     /// Wait until `plan` may have something; may return early. Cancel-safe.
     async fn changed(&mut self);
 
-    /// Read a planned range and deliver it in order, with the message fields
-    /// named. Stops early, without an error, when the receiver is gone.
+    /// Read a planned range and deliver it, each file or partition in order, with
+    /// the message fields chosen. Stops early, without an error, when the receiver
+    /// is gone.
     ///
     /// # Errors
-    /// Unavailable if the source fails.
-    async fn read(&self, range: &SourceRange, fields: &[String], out: ChunkSender) -> Result<()>;
+    /// Unavailable if the source fails; Data if messages have expired; Fenced if
+    /// somebody else reads what only one may read.
+    async fn read(&self, range: &SourceRange, out: ChunkSender) -> Result<()>;
+
+    /// What happened to it since it was last asked, and is dealt with.
+    fn take_incidents(&self) -> Vec<Incident> {
+        Vec::new()
+    }
 }

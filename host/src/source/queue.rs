@@ -26,6 +26,10 @@ impl Waited {
     pub fn time(&self) -> Duration {
         Duration::from_nanos(self.0.load(Ordering::Relaxed))
     }
+
+    fn add(&self, time: Duration) {
+        self.0.fetch_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
 }
 
 impl ChunkSender {
@@ -47,8 +51,18 @@ impl ChunkSender {
     pub fn blocking_send(&self, chunk: Chunk) -> Result<(), Unwanted> {
         let watch = Stopwatch::start();
         let sent = self.queue.blocking_send(chunk).map_err(|_| Unwanted);
-        let waited = u64::try_from(watch.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        self.waited.0.fetch_add(waited, Ordering::Relaxed);
+        self.waited.add(watch.elapsed());
+        sent
+    }
+
+    /// Deliver a chunk; waits for room.
+    ///
+    /// # Errors
+    /// Fails if the receiver is gone: nobody wants more.
+    pub async fn send(&self, chunk: Chunk) -> Result<(), Unwanted> {
+        let watch = Stopwatch::start();
+        let sent = self.queue.send(chunk).await.map_err(|_| Unwanted);
+        self.waited.add(watch.elapsed());
         sent
     }
 }

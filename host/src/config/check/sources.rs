@@ -12,30 +12,29 @@ use crate::source::generator::GeneratorSettings;
 impl Check<'_> {
     /// The source, and how many of its files one epoch takes.
     pub(super) fn source(&mut self, raw: raw::Source) -> Option<(SourceConfig, usize)> {
-        match (raw.files, raw.generator) {
-            (Some(files), None) => self.files(files),
-            (None, Some(generator)) => {
-                let source = self.generator(&generator)?;
-                Some((SourceConfig::Generator(source), usize::MAX))
+        let named = [("event_hubs", raw.event_hubs.is_some()), ("files", raw.files.is_some())];
+        let named = named.into_iter().chain([("generator", raw.generator.is_some())]);
+        let named: Vec<&str> = named.filter(|(_, is_there)| *is_there).map(|(name, _)| name).collect();
+        match named.as_slice() {
+            [] if self.is_clean_below("source") => {
+                let remedy = "add `[source.event_hubs]`, `[source.files]` or `[source.generator]`".to_owned();
+                self.wrong("source", "there is no source", Some(remedy));
             }
-            (Some(files), Some(generator)) => {
-                self.wrong(
-                    "source.generator",
-                    "there are two sources",
-                    Some("keep `[source.files]` or `[source.generator]`".to_owned()),
-                );
-                // Both are looked at for what else is wrong.
-                let _ = (self.files(files), self.generator(&generator));
-                None
-            }
-            (None, None) => {
-                if self.is_clean_below("source") {
-                    let remedy = "add `[source.files]` or `[source.generator]`".to_owned();
-                    self.wrong("source", "there is no source", Some(remedy));
+            [] | [_] => {}
+            [first, others @ ..] => {
+                for other in others {
+                    let remedy = format!("keep `[source.{first}]` or `[source.{other}]`");
+                    self.wrong(&format!("source.{other}"), "there are two sources", Some(remedy));
                 }
-                None
             }
         }
+        // All are looked at for what else is wrong.
+        let hub = raw.event_hubs.and_then(|hub| self.event_hubs(hub));
+        let hub = hub.map(|hub| (SourceConfig::EventHubs(Box::new(hub)), usize::MAX));
+        let files = raw.files.and_then(|files| self.files(files));
+        let generator = raw.generator.and_then(|generator| self.generator(&generator));
+        let generator = generator.map(|generator| (SourceConfig::Generator(generator), usize::MAX));
+        hub.or(files).or(generator).filter(|_| named.len() == 1)
     }
 
     fn files(&mut self, raw: raw::Files) -> Option<(SourceConfig, usize)> {

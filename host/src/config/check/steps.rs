@@ -197,7 +197,7 @@ impl Check<'_> {
         let plugin = raw::Plugin { plugin: raw.plugin, sha256: raw.sha256, config: raw.config, limits: raw.limits };
         let plugin: Option<PluginConfig> = self.plugin(path, step.clone(), plugin, inputs.chunk_bytes);
         let table = raw.table.and_then(|table| self.table(&join(path, "table"), step, table));
-        let notify = self.notify(&join(path, "notify"), raw.notify);
+        let notify = self.notify(&join(path, "notify"), raw.notify, key.as_deref());
         Some(RuleConfig {
             name,
             input: input?,
@@ -278,7 +278,7 @@ impl Check<'_> {
     }
 
     /// Names of columns, each once.
-    fn names(&mut self, path: &str, raw: Vec<Option<String>>) -> Option<Vec<String>> {
+    pub(super) fn names(&mut self, path: &str, raw: Vec<Option<String>>) -> Option<Vec<String>> {
         let count = raw.len();
         let mut names: Vec<String> = Vec::with_capacity(count);
         for (index, name) in raw.into_iter().enumerate() {

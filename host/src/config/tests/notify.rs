@@ -50,10 +50,10 @@ fn an_entry_says_one_place_to_notify() {
     check_notify(
         r#"[{}, { file = "a", stdout = true }, { stdout = false }, { webhok = "https://x/T0KEN" }, { stdout = "yes" }]"#,
         &[
-            "30: rule.hot.notify.0: it is not said where to notify = add one of `webhook = \"https://…\"`, `file = \"alerts.jsonl\"`, `stdout = true`",
+            "30: rule.hot.notify.0: it is not said where to notify = add one of `webhook = \"https://…\"`, `event_hub = \"alerts\"`, `file = \"alerts.jsonl\"`, `stdout = true`",
             "30: rule.hot.notify.1.stdout: an entry with `file` has no `stdout` = give each place an entry of its own: `notify = [{ … }, { … }]`",
             "30: rule.hot.notify.2.stdout: an entry that notifies nobody = write `stdout = true`, or leave the entry out",
-            "30: rule.hot.notify.3.webhok: unknown key `webhok` in [rule.hot.notify.3] = did you mean `webhook`? allowed here: `webhook`, `secret`, `batch`, `timeout`, `file`, `stdout`",
+            "30: rule.hot.notify.3.webhok: unknown key `webhok` in [rule.hot.notify.3] = did you mean `webhook`? allowed here: `webhook`, `secret`, `event_hub`, `connection_string`, `namespace`, `credential`, `client_id`, `transport`, `endpoint`, `partition_key`, `batch`, `timeout`, `file`, `stdout`",
             "30: rule.hot.notify.4.stdout: expected a boolean, found a string",
         ],
     );
@@ -61,8 +61,8 @@ fn an_entry_says_one_place_to_notify() {
         r#"[{ stdout = true, secret = "T0KEN", batch = 1, timeout = "1s" }, { stdout = true }]"#,
         &[
             "30: rule.hot.notify.0.secret: only a webhook has `secret` = leave it out",
-            "30: rule.hot.notify.0.batch: only a webhook has `batch` = leave it out",
-            "30: rule.hot.notify.0.timeout: only a webhook has `timeout` = leave it out",
+            "30: rule.hot.notify.0.batch: only a webhook or an event hub has `batch` = leave it out",
+            "30: rule.hot.notify.0.timeout: only a webhook or an event hub has `timeout` = leave it out",
             "30: rule.hot.notify.1: the same place is notified twice = keep one of them",
         ],
     );

@@ -47,6 +47,7 @@ const LISTING_SHARE: u32 = 4;
 pub struct FileSource {
     settings: FilesSettings,
     chunks: ChunkBounds,
+    fields: FieldPlan,
     discovery: Discovery,
     clock: Arc<dyn Clock>,
     ledger: Ledger,
@@ -81,6 +82,7 @@ impl FileSource {
         Ok(Self {
             settings,
             chunks,
+            fields: FieldPlan::new(&[])?,
             discovery,
             clock: Arc::clone(&env.clock),
             ledger: Ledger::default(),
@@ -127,6 +129,11 @@ impl Source for FileSource {
 
     fn message_fields(&self) -> SchemaRef {
         fields::all_fields()
+    }
+
+    fn select_fields(&mut self, names: &[String]) -> Result<()> {
+        self.fields = FieldPlan::new(names)?;
+        Ok(())
     }
 
     fn restore(&mut self, segments: &[Bytes], ranges: &[(Epoch, SourceRange)]) -> Result<()> {
@@ -211,13 +218,13 @@ impl Source for FileSource {
         }
     }
 
-    async fn read(&self, range: &SourceRange, fields: &[String], out: ChunkSender) -> Result<()> {
+    async fn read(&self, range: &SourceRange, out: ChunkSender) -> Result<()> {
         let files = Self::files(range).ok_or_else(|| Error::bug("the file source cannot read partitions"))?;
         let reading = Reading {
             folder: self.discovery.folder.clone(),
             format: self.settings.format,
             bounds: self.chunks,
-            fields: FieldPlan::new(fields)?,
+            fields: self.fields.clone(),
         };
         reading.run(files.to_vec(), out).await
     }

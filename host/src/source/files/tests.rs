@@ -47,9 +47,10 @@ fn paths(range: &SourceRange) -> Vec<&str> {
     FileSource::files(range).unwrap().iter().map(|file| file.path.as_str()).collect()
 }
 
-async fn chunks(source: &FileSource, range: &SourceRange, fields: &[&str]) -> Result<Vec<Chunk>> {
+async fn chunks(source: &mut FileSource, range: &SourceRange, fields: &[&str]) -> Result<Vec<Chunk>> {
     let (out, mut inbox) = ChunkSender::bounded(2);
     let fields: Vec<String> = fields.iter().map(|field| (*field).to_owned()).collect();
+    source.select_fields(&fields)?;
     let receive = async {
         let mut chunks = Vec::new();
         while let Some(chunk) = inbox.recv().await {
@@ -57,7 +58,7 @@ async fn chunks(source: &FileSource, range: &SourceRange, fields: &[&str]) -> Re
         }
         chunks
     };
-    let (read, chunks) = tokio::join!(source.read(range, &fields, out), receive);
+    let (read, chunks) = tokio::join!(source.read(range, out), receive);
     read.map(|()| chunks)
 }
 
@@ -102,7 +103,7 @@ async fn check(
         let mut source = source(&location, "*", format, &env, CHUNKS);
         let Some(SourceRange::Files(mut planned)) = source.plan(BOUNDS).await.unwrap() else { panic!("no files") };
         planned.sort_by(|one, other| one.path.cmp(&other.path));
-        let chunks = chunks(&source, &SourceRange::Files(planned), &["position"]).await.unwrap();
+        let chunks = chunks(&mut source, &SourceRange::Files(planned), &["position"]).await.unwrap();
         for chunk in &chunks {
             assert!(chunk.payload.len() <= CHUNKS.chunk_bytes || chunk.messages() == 1, "{chunk:?}");
             let positions = chunk.fields.column(0).as_primitive::<Int64Type>();
@@ -195,7 +196,7 @@ async fn changed_and_deleted_files_are_unreadable() {
     let range = source.plan(BOUNDS).await.unwrap().unwrap();
     write(folder.path(), "a", b"[1, 2]");
     std::fs::remove_file(folder.path().join("b")).unwrap();
-    let (messages, unreadable) = contents(&chunks(&source, &range, &[]).await.unwrap());
+    let (messages, unreadable) = contents(&chunks(&mut source, &range, &[]).await.unwrap());
     assert_eq!(messages, [("c".to_owned(), 0, "[1]".to_owned())]);
     let mut reasons: Vec<_> = unreadable.iter().map(|part| (part.place.as_str(), part.reason.as_str())).collect();
     reasons.sort_unstable();
@@ -210,7 +211,7 @@ async fn message_fields_tell_the_file() {
     let mut source = source(&local(folder.path()), "*.json", FileFormat::Json, &later(), CHUNKS);
     let range = source.plan(BOUNDS).await.unwrap().unwrap();
     let names = ["file_path", "file_name", "file_size", "file_modification_time", "position"];
-    let chunks = chunks(&source, &range, &names).await.unwrap();
+    let chunks = chunks(&mut source, &range, &names).await.unwrap();
     let fields: &RecordBatch = &chunks[0].fields;
     assert_eq!(fields.schema(), source.message_fields());
     let text = |column: usize| fields.column(column).as_string::<i32>().value(1).to_owned();
@@ -220,8 +221,7 @@ async fn message_fields_tell_the_file() {
     let modified_us = FileSource::files(&range).unwrap()[0].modified_us;
     assert_eq!(fields.column(3).as_primitive::<TimestampMicrosecondType>().value(0), modified_us);
     assert_eq!(fields.column(4).as_primitive::<Int64Type>().value(1), 3);
-    let (out, _inbox) = ChunkSender::bounded(1);
-    let error = source.read(&range, &["offset".to_owned()], out).await.unwrap_err();
+    let error = source.select_fields(&["offset".to_owned()]).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config);
 }
 

@@ -37,6 +37,7 @@ pub struct GeneratorSource {
     settings: Arc<GeneratorSettings>,
     chunks: ChunkBounds,
     clock: Arc<dyn Clock>,
+    fields: Vec<GeneratorField>,
     /// The next offset of each partition.
     next: Vec<u64>,
     /// When pacing began, and how many messages were there before.
@@ -62,7 +63,16 @@ impl GeneratorSource {
         settings.validate()?;
         let next = vec![0; settings.partitions as usize];
         let clock = Arc::clone(&env.clock);
-        Ok(Self { settings: Arc::new(settings), chunks, clock, next, origin: None, sealed: None, existed: 0 })
+        Ok(Self {
+            settings: Arc::new(settings),
+            chunks,
+            clock,
+            fields: Vec::new(),
+            next,
+            origin: None,
+            sealed: None,
+            existed: 0,
+        })
     }
 
     fn partition(&self, index: usize) -> PartitionId {
@@ -115,6 +125,11 @@ impl Source for GeneratorSource {
 
     fn message_fields(&self) -> SchemaRef {
         fields::all_fields()
+    }
+
+    fn select_fields(&mut self, names: &[String]) -> Result<()> {
+        self.fields = names.iter().map(|name| GeneratorField::named(name)).collect::<Result<_>>()?;
+        Ok(())
     }
 
     fn restore(&mut self, segments: &[Bytes], ranges: &[(Epoch, SourceRange)]) -> Result<()> {
@@ -194,15 +209,15 @@ impl Source for GeneratorSource {
         }
     }
 
-    async fn read(&self, range: &SourceRange, fields: &[String], out: ChunkSender) -> Result<()> {
+    async fn read(&self, range: &SourceRange, out: ChunkSender) -> Result<()> {
         let offsets = Self::offsets(range).ok_or_else(|| Error::bug("the generator cannot read files"))?;
-        let fields = fields.iter().map(|name| GeneratorField::named(name)).collect::<Result<Vec<_>>>()?;
         let mut work = Vec::new();
         for (partition, offsets) in offsets {
             let index = self.index(partition).ok_or_else(|| Error::bug(format!("no partition {partition}")))?;
             work.push((index as u32, *offsets));
         }
         let (settings, chunk_bytes) = (Arc::clone(&self.settings), self.chunks.chunk_bytes);
+        let fields = self.fields.clone();
         blocking(move || {
             for (partition, offsets) in work {
                 if deliver(&settings, chunk_bytes, &fields, partition, offsets, &out)?.is_break() {
@@ -250,7 +265,7 @@ fn deliver(
             places: vec![Place {
                 first_message: 0,
                 name: Arc::clone(&name),
-                positions: Positions::Each((first..next).collect()),
+                positions: Positions::Consecutive { first },
             }],
             unreadable: Vec::new(),
         };

@@ -138,10 +138,11 @@ async fn reading_again_gives_the_same() {
     let range = source.plan(BOUNDS).await.unwrap().unwrap();
     assert_eq!(source.plan(BOUNDS).await.unwrap(), None);
     let names: Vec<String> = source.message_fields().fields().iter().map(|field| field.name().clone()).collect();
+    source.select_fields(&names).unwrap();
     let mut payloads = Vec::new();
     for _ in 0..2 {
         let (out, mut inbox) = ChunkSender::bounded(1000);
-        source.read(&range, &names, out).await.unwrap();
+        source.read(&range, out).await.unwrap();
         let (mut payload, mut messages) = (Vec::new(), 0);
         while let Some(chunk) = inbox.recv().await {
             assert!(chunk.payload.len() <= CHUNKS.chunk_bytes || chunk.messages() == 1);

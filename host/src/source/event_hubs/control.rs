@@ -1,0 +1,322 @@
+//! The connection that asks about the event hub as a whole: which partitions
+//! there are, where they begin and end; and the tasks that receive them.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use super::feed::{Feed, FeedBounds};
+use super::fields::HubField;
+use super::outage::Outage;
+use super::reception::{Reception, made_anew, tell_gap};
+use super::settings::EventHubsSettings;
+use super::starts;
+use crate::env::{Clock, Task, task};
+use crate::event_hubs::{Connection, PartitionState, Trouble};
+use crate::model::{Offset, OffsetRange, PartitionId};
+use crate::source::{ChunkBounds, IncidentKind, Incidents};
+use crate::{Error, Result};
+
+/// How often partitions that have appeared, and the ends of those that lag, are
+/// asked for.
+const REFRESH: Duration = Duration::from_secs(10);
+/// Blocks of a partition that wait, at least.
+const MIN_BLOCKS: usize = 2;
+/// The smallest block; many partitions share one buffer.
+const MIN_BLOCK_BYTES: usize = 16 << 10;
+/// The bytes that may be under way to a partition, at least.
+const MIN_PREFETCH_BYTES: u64 = 1 << 20;
+
+/// Where a partition stands when it begins to be received.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Standing {
+    /// The next sequence number to read.
+    pub(super) next: u64,
+    /// The first sequence number that still exists.
+    pub(super) begin: u64,
+    /// The sequence number behind the last message.
+    pub(super) end: u64,
+}
+
+/// What asks about the event hub as a whole.
+pub(super) struct Control {
+    settings: Arc<EventHubsSettings>,
+    clock: Arc<dyn Clock>,
+    incidents: Arc<Incidents>,
+    connection: Option<Connection>,
+    outage: Outage,
+    partitions: Arc<Partitions>,
+    /// Looks for partitions that appear; held so that it lives.
+    _watch: Option<Task>,
+}
+
+impl Control {
+    pub(super) fn new(settings: Arc<EventHubsSettings>, clock: Arc<dyn Clock>, incidents: Arc<Incidents>) -> Self {
+        let outage = Outage::new(Arc::clone(&settings), Arc::clone(&clock), Arc::clone(&incidents), None, false);
+        let partitions = Arc::new(Partitions::default());
+        Self { settings, clock, incidents, connection: None, outage, partitions, _watch: None }
+    }
+
+    /// The partitions that are received.
+    pub(super) fn partitions(&self) -> Arc<Partitions> {
+        Arc::clone(&self.partitions)
+    }
+
+    /// The connection, opened if it is not.
+    async fn connection(&mut self) -> std::result::Result<&Connection, Trouble> {
+        if self.connection.is_none() {
+            let connecting = self.settings.hub.connect(&self.settings.consumer_group, self.settings.timeout);
+            self.connection = Some(connecting.await?);
+        }
+        self.connection.as_ref().ok_or_else(|| Trouble::gone("the connection is closed"))
+    }
+
+    /// The answer to a question, or none when it is to be asked again.
+    ///
+    /// # Errors
+    /// When to ask again is of no use.
+    async fn settle<T>(&mut self, answer: std::result::Result<T, Trouble>) -> Result<Option<T>> {
+        match answer {
+            Ok(answer) => {
+                self.outage.contact();
+                Ok(Some(answer))
+            }
+            Err(trouble) => {
+                if let Some(connection) = self.connection.take() {
+                    connection.close().await;
+                }
+                self.outage.wait(&trouble).await?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Where all partitions stand, of which a checkpoint knows these.
+    ///
+    /// # Errors
+    /// Data if a partition that the checkpoint knows is gone or was made anew;
+    /// otherwise what `settle` fails with.
+    pub(super) async fn standings(
+        &mut self,
+        restored: &BTreeMap<PartitionId, u64>,
+    ) -> Result<BTreeMap<PartitionId, Standing>> {
+        let states = self.states().await?;
+        if let Some(gone) = restored.keys().find(|partition| !states.contains_key(*partition)) {
+            return Err(Error::data(format!(
+                "the {} has no partition {gone}, but the checkpoint knows it: the event hub was deleted and made anew. \
+                 Give the pipeline a new checkpoint and new tables, or the old event hub",
+                self.settings.hub
+            )));
+        }
+        let mut standings = BTreeMap::new();
+        for (partition, state) in states {
+            let next = match restored.get(&partition) {
+                // A partition that appeared later is read from its beginning.
+                None if !restored.is_empty() => state.begin,
+                None => self.start_of(&partition, &state).await?,
+                Some(next) if *next > state.end => {
+                    return Err(made_anew(&self.settings, &partition, *next, state.end));
+                }
+                Some(next) => *next,
+            };
+            standings.insert(partition, Standing { next, begin: state.begin, end: state.end });
+        }
+        Ok(standings)
+    }
+
+    async fn start_of(&mut self, partition: &PartitionId, state: &PartitionState) -> Result<u64> {
+        let settings = Arc::clone(&self.settings);
+        loop {
+            let answer = match self.connection().await {
+                Ok(connection) => starts::resolve(&settings, connection, partition, state).await,
+                Err(trouble) => Err(trouble),
+            };
+            if let Some(start) = self.settle(answer).await? {
+                return start;
+            }
+        }
+    }
+
+    /// The sequence number behind the last message of every partition now.
+    ///
+    /// # Errors
+    /// What `settle` fails with.
+    pub(super) async fn ends(&mut self) -> Result<BTreeMap<PartitionId, u64>> {
+        let states = self.states().await?;
+        Ok(states.into_iter().map(|(partition, state)| (partition, state.end)).collect())
+    }
+
+    async fn states(&mut self) -> Result<BTreeMap<PartitionId, PartitionState>> {
+        loop {
+            let answer = match self.connection().await {
+                Ok(connection) => states(connection).await,
+                Err(trouble) => Err(trouble),
+            };
+            if let Some(states) = self.settle(answer).await? {
+                return Ok(states);
+            }
+        }
+    }
+
+    /// Begin to receive these partitions, and all that appear.
+    pub(super) fn receive(
+        &mut self,
+        standings: BTreeMap<PartitionId, Standing>,
+        fields: &Arc<[HubField]>,
+        chunks: ChunkBounds,
+    ) {
+        let receiving = Receiving::new(self, fields, chunks, standings.len());
+        for (partition, standing) in standings {
+            receiving.start(partition, standing);
+        }
+        self._watch = Some(task(receiving.watch()));
+    }
+}
+
+async fn states(connection: &Connection) -> std::result::Result<BTreeMap<PartitionId, PartitionState>, Trouble> {
+    let mut states = BTreeMap::new();
+    for partition in connection.partitions().await? {
+        let state = connection.state(&partition).await?;
+        states.insert(partition, state);
+    }
+    Ok(states)
+}
+
+/// What it takes to begin to receive a partition.
+struct Receiving {
+    settings: Arc<EventHubsSettings>,
+    clock: Arc<dyn Clock>,
+    incidents: Arc<Incidents>,
+    partitions: Arc<Partitions>,
+    fields: Arc<[HubField]>,
+    bounds: FeedBounds,
+    prefetch_bytes: u64,
+}
+
+impl Receiving {
+    fn new(control: &Control, fields: &Arc<[HubField]>, chunks: ChunkBounds, partitions: usize) -> Self {
+        let share = control.settings.buffer_bytes / partitions.max(1);
+        let block_bytes = chunks.chunk_bytes.min((share / MIN_BLOCKS).max(MIN_BLOCK_BYTES)).max(1);
+        let bounds = FeedBounds {
+            block_bytes,
+            buffer_bytes: share.max(block_bytes * MIN_BLOCKS),
+            max_message_bytes: chunks.max_message_bytes,
+        };
+        Self {
+            settings: Arc::clone(&control.settings),
+            clock: Arc::clone(&control.clock),
+            incidents: Arc::clone(&control.incidents),
+            partitions: control.partitions(),
+            fields: Arc::clone(fields),
+            bounds,
+            prefetch_bytes: (share as u64).max(MIN_PREFETCH_BYTES),
+        }
+    }
+
+    fn start(&self, partition: PartitionId, standing: Standing) {
+        if standing.begin > standing.next {
+            let gap = OffsetRange { start: Offset(standing.next), end: Offset(standing.begin) };
+            tell_gap(&self.settings, &self.incidents, &partition, gap);
+        }
+        let arrived = Arc::clone(&self.partitions.arrived);
+        let from = (standing.next, standing.begin, standing.end);
+        let feed = Arc::new(Feed::new(partition, &self.fields, self.bounds, arrived, from));
+        let reception = Reception {
+            settings: Arc::clone(&self.settings),
+            feed: Arc::clone(&feed),
+            incidents: Arc::clone(&self.incidents),
+            clock: Arc::clone(&self.clock),
+            prefetch_bytes: self.prefetch_bytes,
+        };
+        self.partitions.add(Received { feed, standing, _reception: task(reception.run()) });
+    }
+
+    /// Look for partitions that appear, and for the ends of those that lag.
+    async fn watch(self) {
+        let mut connection = None;
+        loop {
+            self.clock.back_off(REFRESH.min(self.settings.timeout)).await;
+            match self.refresh(&mut connection).await {
+                Ok(()) => {}
+                Err(trouble) => {
+                    tracing::debug!("cannot look for partitions of the {}: {trouble}", self.settings.hub);
+                    if let Some(connection) = connection.take() {
+                        Connection::close(connection).await;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn refresh(&self, connection: &mut Option<Connection>) -> std::result::Result<(), Trouble> {
+        let connection = match connection {
+            Some(connection) => connection,
+            None => {
+                let settings = &self.settings;
+                connection.insert(settings.hub.connect(&settings.consumer_group, settings.timeout).await?)
+            }
+        };
+        for partition in connection.partitions().await? {
+            match self.partitions.feed(&partition) {
+                // The receiver of a partition that does not lag knows its end.
+                Some(feed) if !feed.is_lagging() => {}
+                Some(feed) => feed.learn_end(connection.state(&partition).await?.end),
+                None => {
+                    let state = connection.state(&partition).await?;
+                    tracing::warn!("partition {partition} of the {} is new", self.settings.hub);
+                    let detail = "it is read from its beginning";
+                    self.incidents.note(IncidentKind::PartitionAdded, Some(&partition), 1, detail);
+                    self.start(partition, Standing { next: state.begin, begin: state.begin, end: state.end });
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The partitions that are received.
+#[derive(Default)]
+pub(super) struct Partitions {
+    received: Mutex<BTreeMap<PartitionId, Received>>,
+    arrived: Arc<Notify>,
+}
+
+/// A partition that is received for as long as this lives.
+struct Received {
+    feed: Arc<Feed>,
+    standing: Standing,
+    _reception: Task,
+}
+
+impl Partitions {
+    fn add(&self, received: Received) {
+        let partition = received.feed.partition().clone();
+        self.received.lock().unwrap_or_else(PoisonError::into_inner).insert(partition, received);
+        self.arrived.notify_one();
+    }
+
+    /// The feed of a partition.
+    pub(super) fn feed(&self, partition: &PartitionId) -> Option<Arc<Feed>> {
+        let received = self.received.lock().unwrap_or_else(PoisonError::into_inner);
+        received.get(partition).map(|one| Arc::clone(&one.feed))
+    }
+
+    /// All feeds, in the order of the partitions' names.
+    pub(super) fn feeds(&self) -> Vec<Arc<Feed>> {
+        let received = self.received.lock().unwrap_or_else(PoisonError::into_inner);
+        received.values().map(|one| Arc::clone(&one.feed)).collect()
+    }
+
+    /// Where the partitions began to be received.
+    pub(super) fn standings(&self) -> Vec<(PartitionId, Standing)> {
+        let received = self.received.lock().unwrap_or_else(PoisonError::into_inner);
+        received.iter().map(|(partition, one)| (partition.clone(), one.standing)).collect()
+    }
+
+    /// Wait until a feed has something to tell; may return early. Cancel-safe.
+    pub(super) async fn arrived(&self) {
+        self.arrived.notified().await;
+    }
+}

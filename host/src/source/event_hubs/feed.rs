@@ -1,0 +1,338 @@
+//! What has come of one partition and waits to be read: the place where its
+//! receiver and the reader meet.
+//!
+//! ```text
+//! receiver ──► growing block ──► [blocks and gaps, bounded in bytes] ──► reader
+//! ```
+//!
+//! Sequence numbers leave in order and without holes: what cannot be delivered is
+//! a gap that says so. The reader is woken when a block is full or when
+//! everything that it wants is there, not for each message.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+use super::block::{Block, Growing};
+use super::fields::HubField;
+use super::settings::OnDataLoss;
+use crate::event_hubs::Message;
+use crate::model::{Offset, OffsetRange, PartitionId};
+use crate::{Error, Result};
+
+/// Where the receiver of a partition and the reader meet.
+pub(super) struct Feed {
+    partition: PartitionId,
+    bounds: FeedBounds,
+    state: Mutex<State>,
+    /// Told when there is room again.
+    room: Notify,
+    /// Told when the reader has something to do; one for all partitions.
+    arrived: Arc<Notify>,
+}
+
+/// Bounds on what waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct FeedBounds {
+    /// A block is closed when it holds so many bytes.
+    pub(super) block_bytes: usize,
+    /// The receiver waits while so many bytes wait; at least two blocks.
+    pub(super) buffer_bytes: usize,
+    /// A longer message is unreadable.
+    pub(super) max_message_bytes: usize,
+}
+
+struct State {
+    items: VecDeque<Item>,
+    growing: Growing,
+    /// Bytes in the items.
+    item_bytes: usize,
+    /// The sequence number behind everything here.
+    received: u64,
+    /// The sequence number behind everything that is known to exist.
+    exists: u64,
+    /// The reader waits until everything before this one is here.
+    wanted: u64,
+    is_connected: bool,
+    /// Messages and their bytes, for their mean.
+    seen: (u64, u64),
+    failure: Option<Error>,
+}
+
+/// What waits.
+enum Item {
+    Block(Block),
+    /// Messages that expired before they were received.
+    Gap(OffsetRange),
+}
+
+/// What the reader gets.
+pub(super) enum Taken {
+    /// Messages.
+    Block(Block),
+    /// Messages that expired before they were received.
+    Gap(OffsetRange),
+}
+
+impl Feed {
+    /// A feed that has read everything before the sequence number `next`, of a
+    /// partition that begins at `begin` and ends before `end`.
+    pub(super) fn new(
+        partition: PartitionId,
+        fields: &[HubField],
+        bounds: FeedBounds,
+        arrived: Arc<Notify>,
+        (next, begin, end): (u64, u64, u64),
+    ) -> Self {
+        let growing = Growing::new(partition.0.as_str().into(), fields, bounds.max_message_bytes);
+        let state = State {
+            items: VecDeque::new(),
+            growing,
+            item_bytes: 0,
+            received: next,
+            exists: end,
+            wanted: 0,
+            is_connected: false,
+            seen: (0, 0),
+            failure: None,
+        };
+        let feed = Self { partition, bounds, state: Mutex::new(state), room: Notify::new(), arrived };
+        feed.skip_to(begin);
+        feed
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The partition.
+    pub(super) fn partition(&self) -> &PartitionId {
+        &self.partition
+    }
+
+    // The receiver's side.
+
+    /// The sequence number behind everything that has come.
+    pub(super) fn received(&self) -> u64 {
+        self.state().received
+    }
+
+    /// Take in a message. Says how many messages are missing before it; one that
+    /// was here before is left out.
+    pub(super) fn push(&self, number: u64, message: &Message) -> Pushed {
+        let mut state = self.state();
+        if number < state.received {
+            return Pushed::Repeated;
+        }
+        let gap = OffsetRange { start: Offset(state.received), end: Offset(number) };
+        if !gap.is_empty() {
+            state.add_gap(gap);
+        }
+        let bytes = state.growing.push(number, message) as u64;
+        state.received = number + 1;
+        state.exists = state.exists.max(state.received);
+        state.seen.0 += 1;
+        state.seen.1 += bytes;
+        let is_full = state.growing.bytes() >= self.bounds.block_bytes;
+        if is_full {
+            state.close_block();
+        }
+        // Once for each wait of the reader.
+        let is_wanted = state.wanted > 0 && state.received >= state.wanted;
+        if is_wanted {
+            state.wanted = 0;
+        }
+        let has_room = state.item_bytes < self.bounds.buffer_bytes;
+        drop(state);
+        if is_full || is_wanted || !gap.is_empty() {
+            self.arrived.notify_one();
+        }
+        Pushed::Taken { gap, has_room }
+    }
+
+    /// Wait until there is room for more.
+    pub(super) async fn has_room(&self) {
+        while self.state().item_bytes >= self.bounds.buffer_bytes {
+            self.room.notified().await;
+        }
+    }
+
+    /// Learn that nothing before `begin` exists any more; says what is missing.
+    pub(super) fn skip_to(&self, begin: u64) -> OffsetRange {
+        let mut state = self.state();
+        let gap = OffsetRange { start: Offset(state.received), end: Offset(begin) };
+        if !gap.is_empty() {
+            state.add_gap(gap);
+            state.received = begin;
+            state.exists = state.exists.max(begin);
+            drop(state);
+            self.arrived.notify_one();
+        }
+        gap
+    }
+
+    /// Learn that everything before `end` exists.
+    pub(super) fn learn_end(&self, end: u64) {
+        let mut state = self.state();
+        let is_news = end > state.exists;
+        state.exists = state.exists.max(end);
+        drop(state);
+        if is_news {
+            self.arrived.notify_one();
+        }
+    }
+
+    /// Learn whether messages can come.
+    pub(super) fn set_connected(&self, is_connected: bool) {
+        self.state().is_connected = is_connected;
+    }
+
+    /// Nothing more will come, for this reason.
+    pub(super) fn fail(&self, error: Error) {
+        self.state().failure.get_or_insert(error);
+        self.arrived.notify_one();
+    }
+
+    /// The mean of the bytes of a message, if there was one.
+    pub(super) fn mean_bytes(&self) -> Option<u64> {
+        let (messages, bytes) = self.state().seen;
+        bytes.checked_div(messages)
+    }
+
+    // The reader's side.
+
+    /// Up to which sequence number an epoch that begins at `next` can read: up to
+    /// everything that is known to exist, or to the next gap if that ends the run.
+    ///
+    /// # Errors
+    /// Data if there is a gap at `next` which ends the run; what the receiver
+    /// failed with if there is nothing before that.
+    pub(super) fn end(&self, next: u64, on_data_loss: OnDataLoss) -> Result<u64> {
+        let mut state = self.state();
+        let gap = state.items.iter().find_map(|item| match item {
+            Item::Gap(gap) if gap.end.0 > next => Some(*gap),
+            Item::Gap(_) | Item::Block(_) => None,
+        });
+        if let (Some(gap), OnDataLoss::Fail) = (gap, on_data_loss) {
+            return if gap.start.0 > next { Ok(gap.start.0) } else { Err(lost(&self.partition, gap)) };
+        }
+        if state.received <= next
+            && let Some(failure) = state.failure.take()
+        {
+            return Err(failure);
+        }
+        if state.failure.is_some() {
+            return Ok(state.received);
+        }
+        Ok(state.exists)
+    }
+
+    /// Be told, once, when everything before this sequence number is here.
+    pub(super) fn want(&self, end: u64) {
+        let mut state = self.state();
+        state.wanted = end;
+        let is_here = state.received >= end;
+        drop(state);
+        if is_here {
+            self.arrived.notify_one();
+        }
+    }
+
+    /// What is next of this range, which begins where the last one ended; moves
+    /// its start. None: nothing yet.
+    ///
+    /// # Errors
+    /// Data if messages are missing and that ends the run; what the receiver
+    /// failed with if there is nothing before that.
+    pub(super) fn take(&self, range: &mut OffsetRange, on_data_loss: OnDataLoss) -> Result<Option<Taken>> {
+        let mut state = self.state();
+        if state.items.is_empty() {
+            // Small blocks only at the end of a range: a plugin call has its price.
+            let is_due = state.received >= range.end.0 || state.failure.is_some();
+            if is_due && !state.growing.is_empty() {
+                state.close_block();
+            } else {
+                return state.failure.take().map_or(Ok(None), Err);
+            }
+        }
+        let taken = match state.items.pop_front() {
+            Some(Item::Block(mut block)) if block.end > range.end.0 => {
+                let early = block.split_to(range.end.0);
+                state.items.push_front(Item::Block(block));
+                Taken::Block(early)
+            }
+            Some(Item::Block(block)) => Taken::Block(block),
+            Some(Item::Gap(gap)) if on_data_loss == OnDataLoss::Fail => return Err(lost(&self.partition, gap)),
+            Some(Item::Gap(gap)) if gap.end > range.end => {
+                state.items.push_front(Item::Gap(OffsetRange { start: range.end, end: gap.end }));
+                Taken::Gap(OffsetRange { start: gap.start, end: range.end })
+            }
+            Some(Item::Gap(gap)) => Taken::Gap(gap),
+            None => return Ok(None),
+        };
+        match &taken {
+            Taken::Block(block) => {
+                range.start = Offset(block.end);
+                state.item_bytes = state.item_bytes.saturating_sub(block.bytes());
+            }
+            Taken::Gap(gap) => range.start = gap.end,
+        }
+        drop(state);
+        self.room.notify_one();
+        Ok(Some(taken))
+    }
+
+    /// Whether so much waits that its receiver does not know how much there is.
+    pub(super) fn is_lagging(&self) -> bool {
+        self.state().item_bytes >= self.bounds.buffer_bytes / 2
+    }
+
+    /// Whether there may be messages from `next` on.
+    pub(super) fn may_have(&self, next: u64) -> bool {
+        let state = self.state();
+        state.exists > next || !state.is_connected
+    }
+}
+
+impl State {
+    fn close_block(&mut self) {
+        if self.growing.is_empty() {
+            return;
+        }
+        let block = self.growing.finish(self.received);
+        self.item_bytes += block.bytes();
+        self.items.push_back(Item::Block(block));
+    }
+
+    fn add_gap(&mut self, gap: OffsetRange) {
+        self.close_block();
+        match self.items.back_mut() {
+            Some(Item::Gap(last)) if last.end == gap.start => last.end = gap.end,
+            _ => self.items.push_back(Item::Gap(gap)),
+        }
+    }
+}
+
+/// What became of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pushed {
+    /// It is in.
+    Taken {
+        /// What is missing before it.
+        gap: OffsetRange,
+        /// Whether more may come at once.
+        has_room: bool,
+    },
+    /// It was here before.
+    Repeated,
+}
+
+fn lost(partition: &PartitionId, gap: OffsetRange) -> Error {
+    Error::data(format!(
+        "the messages {} to {} of partition {partition} expired before they were read: to go on without them, set \
+         `on_data_loss = \"continue\"`",
+        gap.start.0,
+        gap.end.0 - 1
+    ))
+}

@@ -1,0 +1,306 @@
+//! An event hub, read through the official client.
+//!
+//! ```text
+//! connection × partitions ──► [feed: blocks, gaps] × partitions ──► read ──► chunks
+//!      (a task each)               bounded in bytes          merges what is small
+//! control connection: partitions, their ends ──► plan
+//! ```
+//!
+//! All partitions are received at the same time, each over a connection of its
+//! own, ahead of the epochs. An epoch reads up to what is known to be there, in
+//! sequence numbers, start inclusive and end exclusive. A range is read once, in
+//! a row; after a restart reception begins where the checkpoint stands.
+//!
+//! Positions are sequence numbers of the event hub, from the first start on: see
+//! `starts`. A partition that appears later begins at its first message.
+
+mod block;
+mod chunks;
+mod control;
+mod feed;
+mod fields;
+mod outage;
+mod reception;
+mod settings;
+mod shares;
+mod starts;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use async_trait::async_trait;
+use bytes::Bytes;
+
+pub use settings::{EventHubsSettings, OnDataLoss, StartAt};
+
+use self::chunks::Chunks;
+use self::control::{Control, Partitions};
+use self::feed::{Feed, Taken};
+use self::fields::HubField;
+use self::shares::{Backlog, shares};
+use super::{ChunkBounds, ChunkSender, EpochBounds, Incident, Incidents, Source};
+use crate::env::{Clock, Env};
+use crate::model::{Epoch, Offset, OffsetRange, PartitionId, SourceRange};
+use crate::{Error, Result};
+
+/// The bytes of a message as long as none has come.
+const ASSUMED_MESSAGE_BYTES: u64 = 1024;
+
+/// A source of the messages of one event hub.
+pub struct EventHubsSource {
+    settings: Arc<EventHubsSettings>,
+    chunks: ChunkBounds,
+    clock: Arc<dyn Clock>,
+    incidents: Arc<Incidents>,
+    fields: Arc<[HubField]>,
+    /// What prepared epochs have read, by partition.
+    restored: BTreeMap<PartitionId, u64>,
+    /// Set by the first plan.
+    control: Option<Control>,
+    /// The next sequence number that is planned, by partition.
+    next: BTreeMap<PartitionId, u64>,
+    /// Where a bounded run ends, by partition.
+    sealed: Option<BTreeMap<PartitionId, u64>>,
+    /// Whether positions were fixed that no record holds, and that another start
+    /// would fix elsewhere.
+    has_new_positions: bool,
+}
+
+impl EventHubsSource {
+    /// A source of the event hub that the settings describe; connects when the
+    /// first range is planned.
+    ///
+    /// # Errors
+    /// Config if the settings cannot be used.
+    pub fn new(settings: EventHubsSettings, env: &Env, chunks: ChunkBounds) -> Result<Self> {
+        if settings.timeout.is_zero() || settings.max_outage.is_zero() {
+            return Err(Error::config("`timeout` and `max_outage` of an event hub must be longer than zero"));
+        }
+        Ok(Self {
+            settings: Arc::new(settings),
+            chunks,
+            clock: Arc::clone(&env.clock),
+            incidents: Arc::default(),
+            fields: Arc::new([]),
+            restored: BTreeMap::new(),
+            control: None,
+            next: BTreeMap::new(),
+            sealed: None,
+            has_new_positions: false,
+        })
+    }
+
+    /// Connect, fix where every partition begins, and begin to receive.
+    async fn start(&mut self) -> Result<()> {
+        if self.control.is_some() {
+            return Ok(());
+        }
+        let mut control =
+            Control::new(Arc::clone(&self.settings), Arc::clone(&self.clock), Arc::clone(&self.incidents));
+        let standings = control.standings(&self.restored).await?;
+        let is_first = self.restored.is_empty();
+        let moves = |partition| match self.settings.start_of(partition) {
+            StartAt::Earliest | StartAt::SequenceNumber { .. } => false,
+            StartAt::Latest | StartAt::Offset { .. } | StartAt::EnqueuedTime { .. } => true,
+        };
+        self.has_new_positions = is_first && standings.keys().any(moves);
+        self.next = standings.iter().map(|(partition, standing)| (partition.clone(), standing.next)).collect();
+        control.receive(standings, &self.fields, self.chunks);
+        self.control = Some(control);
+        Ok(())
+    }
+
+    /// The partitions that are received, those that have appeared included.
+    fn partitions(&mut self) -> Result<Arc<Partitions>> {
+        let control =
+            self.control.as_ref().ok_or_else(|| Error::bug("an event hub is planned before it is started"))?;
+        let partitions = control.partitions();
+        for (partition, standing) in partitions.standings() {
+            self.next.entry(partition).or_insert(standing.next);
+        }
+        Ok(partitions)
+    }
+
+    fn offsets(range: &SourceRange) -> Option<&BTreeMap<PartitionId, OffsetRange>> {
+        match range {
+            SourceRange::Offsets(offsets) => Some(offsets),
+            SourceRange::Files(_) => None,
+        }
+    }
+
+    /// The end of what an epoch may read of a partition.
+    fn end_of(&self, feed: &Feed, next: u64) -> Result<u64> {
+        let end = feed.end(next, self.settings.on_data_loss)?;
+        let Some(sealed) = &self.sealed else { return Ok(end) };
+        // A partition that appeared after the end was fixed has nothing before it.
+        Ok(end.min(sealed.get(feed.partition()).copied().unwrap_or(next)))
+    }
+}
+
+#[async_trait]
+impl Source for EventHubsSource {
+    fn description(&self) -> String {
+        format!("{}, consumer group {}", self.settings.hub, self.settings.consumer_group)
+    }
+
+    fn identity(&self) -> String {
+        self.settings.hub.to_string()
+    }
+
+    fn message_fields(&self) -> SchemaRef {
+        fields::all_fields()
+    }
+
+    fn select_fields(&mut self, names: &[String]) -> Result<()> {
+        self.fields = HubField::named(names)?;
+        Ok(())
+    }
+
+    fn restore(&mut self, segments: &[Bytes], ranges: &[(Epoch, SourceRange)]) -> Result<()> {
+        if !segments.is_empty() {
+            return Err(Error::corrupt("an event hub has no state segments, but the checkpoint holds one"));
+        }
+        let mut restored = BTreeMap::new();
+        for (epoch, range) in ranges {
+            let offsets = Self::offsets(range)
+                .ok_or_else(|| Error::corrupt(format!("epoch {epoch} read files, but the source is an event hub")))?;
+            for (partition, offsets) in offsets {
+                let next = restored.entry(partition.clone()).or_insert(offsets.end.0);
+                *next = offsets.end.0.max(*next);
+            }
+        }
+        self.restored = restored;
+        self.control = None;
+        self.next.clear();
+        Ok(())
+    }
+
+    fn segment(&self, _ranges: &[(Epoch, SourceRange)]) -> Result<Option<(Bytes, u64)>> {
+        // Every range names all partitions.
+        Ok(None)
+    }
+
+    async fn seal(&mut self) -> Result<()> {
+        self.start().await?;
+        let Some(control) = &mut self.control else { return Ok(()) };
+        let ends = control.ends().await?;
+        for (partition, end) in &ends {
+            if let Some(feed) = control.partitions().feed(partition) {
+                feed.learn_end(*end);
+            }
+        }
+        self.sealed = Some(ends);
+        Ok(())
+    }
+
+    async fn plan(&mut self, bounds: EpochBounds) -> Result<Option<SourceRange>> {
+        self.start().await?;
+        let partitions = self.partitions()?;
+        let feeds = partitions.feeds();
+        let mut ranges = Vec::with_capacity(feeds.len());
+        for feed in &feeds {
+            let next = self.next.get(feed.partition()).copied().unwrap_or(0);
+            ranges.push((feed, next, self.end_of(feed, next)?.max(next)));
+        }
+        let mean = |feed: &Feed| feed.mean_bytes().unwrap_or(ASSUMED_MESSAGE_BYTES).max(1);
+        let backlog_bytes = ranges.iter().map(|(feed, next, end)| u128::from(end - next) * u128::from(mean(feed)));
+        let backlogs: Vec<Backlog> = ranges.iter().map(|(_, next, end)| Backlog(end - next)).collect();
+        let (messages, bytes) =
+            (backlogs.iter().map(|one| u128::from(one.0)).sum::<u128>(), backlog_bytes.sum::<u128>());
+        let by_bytes = if bytes > u128::from(bounds.max_bytes) {
+            u64::try_from(messages * u128::from(bounds.max_bytes) / bytes).unwrap_or(u64::MAX)
+        } else {
+            u64::MAX
+        };
+        let most = bounds.max_events.min(by_bytes).max(1);
+        let mut offsets = BTreeMap::new();
+        let mut is_empty = true;
+        for ((feed, next, _), share) in ranges.iter().zip(shares(&backlogs, most)) {
+            let range = OffsetRange { start: Offset(*next), end: Offset(next + share) };
+            is_empty &= range.is_empty();
+            offsets.insert(feed.partition().clone(), range);
+        }
+        if is_empty && !std::mem::take(&mut self.has_new_positions) {
+            return Ok(None);
+        }
+        self.has_new_positions = false;
+        for (partition, range) in &offsets {
+            self.next.insert(partition.clone(), range.end.0);
+        }
+        Ok(Some(SourceRange::Offsets(offsets)))
+    }
+
+    fn nothing(&self) -> SourceRange {
+        let nothing = |(partition, next): (&PartitionId, &u64)| {
+            (partition.clone(), OffsetRange { start: Offset(*next), end: Offset(*next) })
+        };
+        SourceRange::Offsets(self.next.iter().map(nothing).collect())
+    }
+
+    fn has_partitions(&self) -> bool {
+        true
+    }
+
+    fn has_unread(&self, partition: &PartitionId) -> bool {
+        let Some(control) = &self.control else { return true };
+        let next = self.next.get(partition).copied().unwrap_or(0);
+        if let Some(sealed) = &self.sealed {
+            return sealed.get(partition).is_some_and(|end| *end > next);
+        }
+        control.partitions().feed(partition).is_some_and(|feed| feed.may_have(next))
+    }
+
+    async fn changed(&mut self) {
+        let Some(control) = &self.control else { return };
+        let partitions = control.partitions();
+        for feed in partitions.feeds() {
+            let next = self.next.get(feed.partition()).copied().unwrap_or(0);
+            feed.want(next + 1);
+        }
+        partitions.arrived().await;
+    }
+
+    async fn read(&self, range: &SourceRange, out: ChunkSender) -> Result<()> {
+        let offsets = Self::offsets(range).ok_or_else(|| Error::bug("an event hub cannot read files"))?;
+        let control = self.control.as_ref().ok_or_else(|| Error::bug("an event hub is read before it is started"))?;
+        let partitions = control.partitions();
+        let mut left = Vec::new();
+        for (partition, range) in offsets.iter().filter(|(_, range)| !range.is_empty()) {
+            let unknown = || Error::bug(format!("partition {partition} was planned, but is not received"));
+            let feed = partitions.feed(partition).ok_or_else(unknown)?;
+            feed.want(range.end.0);
+            left.push((feed, Arc::<str>::from(partition.0.as_str()), *range));
+        }
+        let mut chunks = Chunks::new(Arc::clone(&self.fields), self.chunks.chunk_bytes, out);
+        loop {
+            let mut has_taken = false;
+            for (feed, name, range) in &mut left {
+                while !range.is_empty()
+                    && let Some(taken) = feed.take(range, self.settings.on_data_loss)?
+                {
+                    has_taken = true;
+                    if let Taken::Block(block) = taken
+                        && !chunks.add(name, block).await?
+                    {
+                        return Ok(());
+                    }
+                }
+            }
+            left.retain(|(_, _, range)| !range.is_empty());
+            if left.is_empty() {
+                chunks.flush().await?;
+                return Ok(());
+            }
+            if !has_taken {
+                partitions.arrived().await;
+            }
+        }
+    }
+
+    fn take_incidents(&self) -> Vec<Incident> {
+        self.incidents.take()
+    }
+}
