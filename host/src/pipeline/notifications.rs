@@ -13,7 +13,7 @@ use crate::checkpoint::{Checkpoint, EpochRecord};
 use crate::config::{NotifyConfig, Pipeline};
 use crate::env::Env;
 use crate::model::{Digest, Epoch, Segment};
-use crate::sink::notify::{Batch, Bounds, Destination, NotifySettings, Outbox, WebhookSettings};
+use crate::sink::notify::{Batch, Bounds, Destination, EventHubSettings, NotifySettings, Outbox, WebhookSettings};
 use crate::{Error, ErrorKind, Result};
 
 /// The step under which the checkpoint keeps alerts that wait.
@@ -183,6 +183,12 @@ fn settings(config: &NotifyConfig) -> NotifySettings {
             batch: webhook.batch,
             timeout: webhook.timeout,
         }),
+        NotifyConfig::EventHub(config) => NotifySettings::EventHub(Box::new(EventHubSettings {
+            hub: config.hub.clone(),
+            partition_key: config.partition_key.clone(),
+            batch: config.batch,
+            timeout: config.timeout,
+        })),
         NotifyConfig::File(path) => NotifySettings::File { path: path.clone() },
         NotifyConfig::Stdout => NotifySettings::Stdout,
     }
@@ -195,6 +201,7 @@ fn name(rule: &str, config: &NotifyConfig) -> String {
     let digits = |place: &[u8]| Digest::of(place).to_string()[..NAME_DIGITS].to_owned();
     match config {
         NotifyConfig::Webhook(webhook) => format!("rule.{rule}.webhook-{}", digits(webhook.url.as_str().as_bytes())),
+        NotifyConfig::EventHub(config) => format!("rule.{rule}.event-hub-{}", digits(config.place().as_bytes())),
         NotifyConfig::File(path) => format!("rule.{rule}.file-{}", digits(path.as_os_str().as_encoded_bytes())),
         NotifyConfig::Stdout => format!("rule.{rule}.stdout"),
     }

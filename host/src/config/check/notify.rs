@@ -7,29 +7,47 @@ use url::Url;
 use super::super::file::join;
 use super::super::raw;
 use super::super::texts;
-use super::super::validated::{NotifyConfig, RuleConfig, SourceConfig, WebhookConfig};
+use super::super::validated::{EventHubConfig, NotifyConfig, RuleConfig, SourceConfig, WebhookConfig};
+use super::event_hubs::Way;
 use super::tables::contains;
 use super::{Check, bytes};
 use crate::env::Location;
 
 /// The alerts of one request, unless the file says otherwise.
 const REQUEST_ALERTS: u64 = 100;
-/// How long a webhook may take to answer, unless the file says otherwise.
+/// How long an answer may take, unless the file says otherwise.
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// The keys that say where to, of which an entry has one.
-const WAYS: [&str; 3] = ["webhook", "file", "stdout"];
-/// The keys that only a webhook has.
-const OF_WEBHOOKS: [&str; 3] = ["secret", "batch", "timeout"];
+const WAYS: [&str; 4] = ["webhook", "event_hub", "file", "stdout"];
+/// The keys that only some ways have, and which ways those are.
+const STRAYS: [(&str, &[&str]); 10] = [
+    ("secret", &["webhook"]),
+    ("batch", &["webhook", "event_hub"]),
+    ("timeout", &["webhook", "event_hub"]),
+    ("connection_string", &["event_hub"]),
+    ("namespace", &["event_hub"]),
+    ("credential", &["event_hub"]),
+    ("client_id", &["event_hub"]),
+    ("transport", &["event_hub"]),
+    ("endpoint", &["event_hub"]),
+    ("partition_key", &["event_hub"]),
+];
 
 impl Check<'_> {
-    /// Who is notified, if all entries are right.
-    pub(super) fn notify(&mut self, path: &str, raw: Option<Vec<Option<raw::Notify>>>) -> Option<Vec<NotifyConfig>> {
+    /// Who is notified of the alerts of a rule with these key columns, if all
+    /// entries are right.
+    pub(super) fn notify(
+        &mut self,
+        path: &str,
+        raw: Option<Vec<Option<raw::Notify>>>,
+        key: Option<&[String]>,
+    ) -> Option<Vec<NotifyConfig>> {
         let Some(raw) = raw else { return (!self.file.has(path)).then(Vec::new) };
         let count = raw.len();
         let mut checked: Vec<NotifyConfig> = Vec::with_capacity(count);
         for (index, raw) in raw.into_iter().enumerate() {
             let path = join(path, &index.to_string());
-            let Some(entry) = raw.and_then(|raw| self.notify_entry(&path, raw)) else { continue };
+            let Some(entry) = raw.and_then(|raw| self.notify_entry(&path, raw, key)) else { continue };
             if checked.iter().any(|other| other.is_same_place(&entry)) {
                 self.wrong(&path, "the same place is notified twice", Some("keep one of them".to_owned()));
             } else {
@@ -39,13 +57,14 @@ impl Check<'_> {
         (checked.len() == count).then_some(checked)
     }
 
-    fn notify_entry(&mut self, path: &str, raw: raw::Notify) -> Option<NotifyConfig> {
+    fn notify_entry(&mut self, path: &str, raw: raw::Notify, key: Option<&[String]>) -> Option<NotifyConfig> {
         let at = |key: &str| join(path, key);
         let ways: Vec<&str> = WAYS.into_iter().filter(|key| self.file.has(&at(key))).collect();
         let way = match ways.as_slice() {
             [way] => *way,
             [] => {
-                let remedy = "add one of `webhook = \"https://…\"`, `file = \"alerts.jsonl\"`, `stdout = true`";
+                let remedy = "add one of `webhook = \"https://…\"`, `event_hub = \"alerts\"`, `file = \"alerts.jsonl\"`, \
+                              `stdout = true`";
                 // Where another key is unknown, it is told what is allowed already.
                 if self.is_clean_below(path) {
                     self.wrong(path, "it is not said where to notify", Some(remedy.to_owned()));
@@ -60,12 +79,16 @@ impl Check<'_> {
                 return None;
             }
         };
-        let strays = OF_WEBHOOKS.into_iter().filter(|key| way != "webhook" && self.file.has(&at(key)));
-        for key in strays.collect::<Vec<_>>() {
-            self.wrong(&at(key), format!("only a webhook has `{key}`"), Some("leave it out".to_owned()));
+        for (key, ways) in STRAYS {
+            if !ways.contains(&way) && self.file.has(&at(key)) {
+                let named = ways.iter().map(|way| if *way == "webhook" { "a webhook" } else { "an event hub" });
+                let whose = named.collect::<Vec<_>>().join(" or ");
+                self.wrong(&at(key), format!("only {whose} has `{key}`"), Some("leave it out".to_owned()));
+            }
         }
         match way {
             "webhook" => self.webhook(path, raw).map(NotifyConfig::Webhook),
+            "event_hub" => self.notify_hub(path, raw, key).map(|hub| NotifyConfig::EventHub(Box::new(hub))),
             "file" => self.notify_file(&at("file"), raw.file?),
             _ if raw.stdout? => Some(NotifyConfig::Stdout),
             _ => {
@@ -78,11 +101,7 @@ impl Check<'_> {
 
     fn webhook(&mut self, path: &str, raw: raw::Notify) -> Option<WebhookConfig> {
         let at = |key: &str| join(path, key);
-        let timeout = self.text(&at("timeout"), raw.timeout, "a duration", TIMEOUT, texts::duration);
-        let batch = match raw.batch {
-            None if self.file.has(&at("batch")) => None,
-            batch => Some(bytes(batch.unwrap_or(REQUEST_ALERTS))),
-        };
+        let (batch, timeout) = self.request(path, raw.batch, raw.timeout);
         let secret = match raw.secret {
             Some(secret) if secret.is_empty() => {
                 let remedy = "give it a long random text, or leave it out to send without signatures".to_owned();
@@ -101,6 +120,40 @@ impl Check<'_> {
             }
         });
         Some(WebhookConfig { url: url?, secret: secret?, batch: batch?, timeout: timeout? })
+    }
+
+    /// How many alerts a request holds, and how long an answer may take.
+    fn request(
+        &mut self,
+        path: &str,
+        batch: Option<u64>,
+        timeout: Option<String>,
+    ) -> (Option<usize>, Option<Duration>) {
+        let batch = match batch {
+            None if self.file.has(&join(path, "batch")) => None,
+            batch => Some(bytes(batch.unwrap_or(REQUEST_ALERTS))),
+        };
+        (batch, self.text(&join(path, "timeout"), timeout, "a duration", TIMEOUT, texts::duration))
+    }
+
+    fn notify_hub(&mut self, path: &str, raw: raw::Notify, key: Option<&[String]>) -> Option<EventHubConfig> {
+        let (batch, timeout) = self.request(path, raw.batch, raw.timeout);
+        let partition_key = match raw.partition_key {
+            Some(names) => self.names(&join(path, "partition_key"), names),
+            None if self.file.has(&join(path, "partition_key")) => None,
+            None => key.map(<[String]>::to_vec),
+        };
+        let way = Way {
+            event_hub: raw.event_hub,
+            connection_string: raw.connection_string,
+            namespace: raw.namespace,
+            credential: raw.credential,
+            client_id: raw.client_id,
+            transport: raw.transport,
+            endpoint: raw.endpoint,
+        };
+        let hub = self.hub(path, way);
+        Some(EventHubConfig { hub: hub?, partition_key: partition_key?, batch: batch?, timeout: timeout? })
     }
 
     fn notify_file(&mut self, path: &str, text: String) -> Option<NotifyConfig> {

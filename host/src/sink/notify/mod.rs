@@ -20,9 +20,9 @@
 //!   behind what is settled; after a crash at most one request is sent again.
 
 mod alert;
-mod back_off;
 mod batch;
 mod delivery;
+mod event_hub;
 mod local;
 mod outbox;
 mod queue;
@@ -38,7 +38,7 @@ use async_trait::async_trait;
 pub use alert::{Alert, AlertId};
 pub use batch::{Batch, Bounds, Load, decode};
 pub use outbox::{Destination, DestinationStats, Outbox};
-pub use settings::{NotifySettings, WebhookSettings};
+pub use settings::{EventHubSettings, NotifySettings, WebhookSettings};
 
 use crate::Error;
 

@@ -8,10 +8,12 @@ use std::time::Duration;
 use url::Url;
 
 use super::Notifier;
+use super::event_hub::EventHubNotifier;
 use super::local::{FileNotifier, StdoutNotifier};
 use super::webhook::Webhook;
 use crate::Result;
 use crate::env::Clock;
+use crate::event_hubs::HubSettings;
 
 /// The alerts of one request, unless the pipeline says otherwise.
 const REQUEST_ALERTS: usize = 100;
@@ -23,6 +25,8 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 pub enum NotifySettings {
     /// A POST of JSON.
     Webhook(WebhookSettings),
+    /// Messages of JSON to an event hub.
+    EventHub(Box<EventHubSettings>),
     /// Lines of JSON at the end of a file.
     File {
         /// The file; it and its folder are made when there is something to write.
@@ -40,10 +44,24 @@ impl NotifySettings {
     pub fn notifier(&self, pipeline: &str, clock: Arc<dyn Clock>) -> Result<Box<dyn Notifier>> {
         Ok(match self {
             Self::Webhook(settings) => Box::new(Webhook::new(settings, pipeline, clock)?),
+            Self::EventHub(settings) => Box::new(EventHubNotifier::new((**settings).clone(), pipeline)),
             Self::File { path } => Box::new(FileNotifier::new(path.clone())),
             Self::Stdout => Box::new(StdoutNotifier),
         })
     }
+}
+
+/// An event hub that alerts are sent to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventHubSettings {
+    /// The event hub and the way to it.
+    pub hub: HubSettings,
+    /// The columns of a row whose values choose the partition.
+    pub partition_key: Vec<String>,
+    /// How many alerts a request holds at most, at least one.
+    pub batch: usize,
+    /// How long an answer may take.
+    pub timeout: Duration,
 }
 
 /// A webhook.
