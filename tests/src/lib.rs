@@ -4,6 +4,7 @@
 #![expect(clippy::panic, reason = "what tests do when something is wrong")]
 
 pub mod binary;
+pub mod event_hubs;
 pub mod faults;
 pub mod hosts;
 pub mod http;

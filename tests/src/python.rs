@@ -5,7 +5,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 /// The packages, pinned so that a test means the same tomorrow.
-const PACKAGES: &[&str] = &["deltalake==1.6.6", "pyarrow==26.0.1"];
+const PACKAGES: &[&str] = &["deltalake==1.6.6", "pyarrow==26.0.1", "azure-eventhub==5.15.1"];
 
 /// The Python interpreter of a virtual environment that has the packages. It is
 /// made once and kept beside the build.
