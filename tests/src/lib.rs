@@ -6,6 +6,7 @@
 pub mod binary;
 pub mod event_hubs;
 pub mod faults;
+pub mod front;
 pub mod hosts;
 pub mod http;
 pub mod intercept;

@@ -19,8 +19,6 @@ use crate::{Error, Result};
 /// Messages that are put together and sent at once, and their bytes.
 const GROUP_MESSAGES: usize = 10_000;
 const GROUP_BYTES: usize = 4 << 20;
-/// How long an answer may take.
-const TIMEOUT: Duration = Duration::from_secs(30);
 /// How often sending is tried in a row without a message getting through.
 const TRIES: u32 = 6;
 /// With a rate, messages go out this often.
@@ -78,6 +76,9 @@ pub(super) struct Args {
     /// How many devices send readings.
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
     devices: u32,
+    /// How long an answer may take before a batch is sent again.
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = timeout)]
+    timeout: Duration,
     /// At most so many messages a second.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     rate: Option<u64>,
@@ -92,10 +93,16 @@ enum Way {
     Websocket,
 }
 
+fn timeout(text: &str) -> std::result::Result<Duration, String> {
+    let time = humantime::parse_duration(text).ok().filter(|time| !time.is_zero());
+    time.ok_or_else(|| "write a time longer than zero, such as 10s".to_owned())
+}
+
 pub(super) fn execute(args: &Args) -> Result<()> {
     let hub = hub(args)?;
     let bar = bar(args)?;
-    let mut sender = Sender { hub, producer: None, sent: 0, bytes: 0, bar, pace: args.rate.map(Pace::new) };
+    let pace = args.rate.map(Pace::new);
+    let mut sender = Sender { hub, timeout: args.timeout, producer: None, sent: 0, bytes: 0, bar, pace };
     super::block_on(async {
         let done = match args.readings {
             Some(readings) => send_readings(args, readings, &mut sender).await,
@@ -106,7 +113,8 @@ pub(super) fn execute(args: &Args) -> Result<()> {
         if let Some(producer) = sender.producer.take() {
             producer.close().await;
         }
-        super::print(&format!("{} messages ({} bytes) sent to the {}", sender.sent, sender.bytes, sender.hub))
+        let messages = if sender.sent == 1 { "1 message".to_owned() } else { format!("{} messages", sender.sent) };
+        super::print(&format!("{messages} ({} bytes) sent to the {}", sender.bytes, sender.hub))
     })
 }
 
@@ -247,6 +255,7 @@ impl Pace {
 /// Sends, and tries again.
 struct Sender {
     hub: HubSettings,
+    timeout: Duration,
     producer: Option<Producer>,
     sent: u64,
     bytes: u64,
@@ -278,7 +287,7 @@ impl Sender {
             failed = if self.sent > before { 1 } else { failed + 1 };
             let is_final = matches!(trouble.kind, TroubleKind::Denied | TroubleKind::Missing | TroubleKind::Refused);
             if is_final || failed >= TRIES {
-                let so_far = format!("{} messages were sent, the next ones may have been", self.sent);
+                let so_far = format!("so far {} of the messages were sent, the next ones may have been", self.sent);
                 return Err(trouble.about(&self.hub).during(so_far));
             }
             let asked = match trouble.kind {
@@ -295,7 +304,7 @@ impl Sender {
     async fn send_some(&mut self, messages: &mut &[Outgoing]) -> Result<(), Trouble> {
         let producer = match self.producer.take() {
             Some(producer) => producer,
-            None => self.hub.producer(TIMEOUT).await?,
+            None => self.hub.producer(self.timeout).await?,
         };
         let sent = producer.send(messages).await;
         let (done, left) = messages.split_at(sent.messages);

@@ -15,7 +15,7 @@ use super::times::TimeRule;
 use super::workers::RowRule;
 use crate::Result;
 use crate::config::{
-    ColumnFrom, Emit, Pipeline, Problem, RuleConfig, StepInput, TableColumn, TableConfig, WindowConfig,
+    ColumnFrom, Emit, NotifyConfig, Pipeline, Problem, RuleConfig, StepInput, TableColumn, TableConfig, WindowConfig,
 };
 use crate::event_time::{DeduplicateSettings, KeyColumns, StateColumns};
 use crate::model::{PluginIdentity, StepIdentity};
@@ -234,6 +234,7 @@ impl Wire<'_> {
         let messages = if of_window { &Schema::empty() } else { self.seen.messages };
         let alerts = Extended::new(config.table.columns.as_deref(), &rows, messages, &alert_fields());
         let alerts = self.columns(&format!("{path}.table"), alerts)?;
+        self.partition_keys(config, alerts.schema());
         let keys = match rule.memory() {
             Memory::Keyed => config.key.as_slice(),
             Memory::Stateless => &[],
@@ -267,6 +268,20 @@ impl Wire<'_> {
             self.wired.shard_steps.push(ShardStep::Rule(Box::new(shard)));
         }
         Some(())
+    }
+
+    /// What chooses the partition of an alert is among the columns of its table,
+    /// which are what is sent of its row.
+    fn partition_keys(&mut self, config: &RuleConfig, shown: &Schema) {
+        for (index, notify) in config.notify.iter().enumerate() {
+            let NotifyConfig::EventHub(hub) = notify else { continue };
+            for column in hub.partition_key.iter().filter(|column| shown.index_of(column).is_err()) {
+                let message = format!("the table of the alerts has no column `{column}` to choose a partition by");
+                let remedy = "add it to the `columns` of the table, or set `partition_key` to others of them";
+                let path = format!("{}.notify.{index}.partition_key", config.plugin.path);
+                self.problem(&path, message, Some(remedy.to_owned()));
+            }
+        }
     }
 
     /// Let a step be fed by whoever has its input.
