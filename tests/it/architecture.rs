@@ -9,14 +9,21 @@ use weir_tests::root;
 const FORBIDDEN: &[(&str, &[&str])] = &[
     ("model", &["arrow::", "tokio", "object_store", "deltalake", "wasmtime", "crate::env"]),
     ("protocol", &["arrow::", "tokio", "object_store", "deltalake", "wasmtime", "crate::env", "async fn"]),
+    (
+        "event_hubs",
+        &["arrow::", "deltalake", "wasmtime", "object_store", "crate::source", "crate::sink", "crate::config"],
+    ),
     ("checkpoint", &["arrow::", "deltalake", "wasmtime", "crate::source", "crate::sink", "crate::plugin"]),
-    ("source", &["deltalake", "wasmtime", "crate::checkpoint", "crate::sink", "crate::plugin", "crate::pipeline"]),
+    (
+        "source",
+        &["deltalake", "wasmtime", "azure_", "crate::checkpoint", "crate::sink", "crate::plugin", "crate::pipeline"],
+    ),
     ("plugin", &["object_store", "deltalake", "crate::source", "crate::sink", "crate::checkpoint", "crate::pipeline"]),
     ("event_time", &["tokio", "object_store", "deltalake", "wasmtime", "crate::env", "crate::plugin", "async fn"]),
-    ("sink", &["wasmtime", "crate::source", "crate::plugin", "crate::checkpoint", "crate::pipeline"]),
-    ("pipeline", &["deltalake", "wasmtime", "object_store", "parquet::"]),
-    ("cli", &["deltalake", "wasmtime", "object_store", "parquet::", "crate::protocol", "crate::checkpoint"]),
-    ("config", &["arrow::", "deltalake", "wasmtime", "crate::checkpoint", "crate::pipeline", "crate::sink"]),
+    ("sink", &["wasmtime", "azure_", "crate::source", "crate::plugin", "crate::checkpoint", "crate::pipeline"]),
+    ("pipeline", &["azure_", "deltalake", "wasmtime", "object_store", "parquet::"]),
+    ("cli", &["azure_", "deltalake", "wasmtime", "object_store", "parquet::", "crate::protocol", "crate::checkpoint"]),
+    ("config", &["azure_", "arrow::", "deltalake", "wasmtime", "crate::checkpoint", "crate::pipeline", "crate::sink"]),
     ("env", &["crate::source", "crate::sink", "crate::plugin", "crate::checkpoint", "crate::pipeline", "deltalake"]),
 ];
 

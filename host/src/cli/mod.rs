@@ -26,7 +26,7 @@ use crate::{Error, Result};
 /// Libraries that log in their own words what weir tells in its own, and whose
 /// more detailed lines hold tokens. A filter that names them has them all the same.
 const QUIET: &str = "azure_core=off,azure_core_amqp=off,azure_identity=off,azure_messaging_eventhubs=off,\
-                     typespec_client_core=off,fe2o3_amqp=off,fe2o3_amqp_cbs=off,fe2o3_amqp_management=off";
+                     typespec_client_core=off,tungstenite=off,tokio_tungstenite=off,fe2o3_amqp=off,fe2o3_amqp_cbs=off,fe2o3_amqp_management=off";
 
 /// Threads for sources and stores.
 const RUNTIME_THREADS: usize = 2;

@@ -11,7 +11,7 @@ use url::Url;
 use crate::config::SourceConfig;
 use crate::env;
 use crate::event_hubs::{
-    ConnectionString, Credential, HubSettings, Identity, Outgoing, Producer, Transport, Trouble, TroubleKind,
+    Credential, HubSettings, Identity, Outgoing, Producer, Secret, StringProblem, Transport, Trouble, TroubleKind,
 };
 use crate::source::generator::GeneratorSettings;
 use crate::{Error, Result};
@@ -47,8 +47,8 @@ pub(super) struct Args {
     #[arg(long, value_name = "NAME")]
     event_hub: Option<String>,
     /// The connection string; better given by the environment than on the command line.
-    #[arg(long, value_name = "TEXT", env = "EVENT_HUBS_CONNECTION_STRING", hide_env_values = true)]
-    connection_string: Option<String>,
+    #[arg(long, value_name = "TEXT", env = "EVENT_HUBS_CONNECTION_STRING", hide_env_values = true, value_parser = secret)]
+    connection_string: Option<Secret>,
     /// The namespace, to send as who is signed in to the Azure CLI.
     #[arg(long, value_name = "HOST")]
     namespace: Option<String>,
@@ -57,7 +57,7 @@ pub(super) struct Args {
     endpoint: Option<Url>,
     /// Over what AMQP goes.
     #[arg(long, value_enum)]
-    transport: Option<Way>,
+    transport: Option<Protocol>,
     /// Each line of a file is a message.
     #[arg(long, conflicts_with = "readings")]
     lines: bool,
@@ -86,11 +86,15 @@ pub(super) struct Args {
 
 /// Over what AMQP goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Way {
+enum Protocol {
     /// TCP, port 5671.
     Amqp,
     /// WebSockets, port 443.
     Websocket,
+}
+
+fn secret(text: &str) -> std::result::Result<Secret, String> {
+    Ok(Secret::new(text))
 }
 
 fn timeout(text: &str) -> std::result::Result<Duration, String> {
@@ -129,37 +133,25 @@ fn hub(args: &Args) -> Result<HubSettings> {
         return Ok(HubSettings { event_hub, ..source.hub });
     }
     let transport = match args.transport {
-        Some(Way::Websocket) => Transport::WebSocket,
-        Some(Way::Amqp) | None => Transport::Amqp,
-    };
-    let named = |found: Option<String>| {
-        let missing = || Error::config("it is not said which event hub: add `--event-hub NAME`");
-        args.event_hub.clone().or(found).ok_or_else(missing)
+        Some(Protocol::Websocket) => Transport::WebSocket,
+        Some(Protocol::Amqp) | None => Transport::Amqp,
     };
     let endpoint = args.endpoint.clone();
+    let unnamed = || Error::config("it is not said which event hub: add `--event-hub NAME`");
     if let Some(namespace) = &args.namespace {
+        let event_hub = args.event_hub.clone().ok_or_else(unnamed)?;
         let credential = Credential::Entra(Identity::DeveloperTools);
-        return Ok(HubSettings {
-            namespace: namespace.clone(),
-            event_hub: named(None)?,
-            credential,
-            transport,
-            endpoint,
-        });
+        return Ok(HubSettings { namespace: namespace.clone(), event_hub, credential, transport, endpoint });
     }
-    let text = args.connection_string.as_deref().ok_or_else(|| {
+    let text = args.connection_string.as_ref().ok_or_else(|| {
         Error::config(
             "it is not said where to send to: set EVENT_HUBS_CONNECTION_STRING, or use `--to PIPELINE` or `--namespace HOST`",
         )
     })?;
-    let parsed = ConnectionString::parse(text)
-        .map_err(|why| Error::config(format!("that is not a connection string: {why}")))?;
-    Ok(HubSettings {
-        namespace: parsed.namespace,
-        event_hub: named(parsed.event_hub)?,
-        credential: Credential::ConnectionString(parsed.text),
-        transport,
-        endpoint: endpoint.or(parsed.endpoint),
+    let hub = HubSettings::of_connection_string(text.reveal(), args.event_hub.clone(), transport, endpoint);
+    hub.map_err(|problem| match problem {
+        StringProblem::NoHub => unnamed(),
+        problem => Error::config(problem.to_string()),
     })
 }
 

@@ -1,5 +1,6 @@
 //! Pipeline files and what weir says about them.
 
+mod event_hubs;
 mod notify;
 
 use std::path::Path;
@@ -16,6 +17,11 @@ impl Surroundings for World {
         let value = match name {
             "CONTAINER" => "lake",
             "CANARY" => "canary-5f1d",
+            "HUB" => "Endpoint=sb://n.servicebus.windows.net/;SharedAccessKeyName=k;SharedAccessKey=canary-5f1d",
+            "OTHER_HUB" => {
+                "Endpoint=sb://n.servicebus.windows.net/;SharedAccessKeyName=k;SharedAccessKey=canary-5f1d;EntityPath=b"
+            }
+            "NO_HUB" => "Endpoint=sb://n.servicebus.windows.net/;SharedAccessKey=canary-5f1d",
             "EMPTY" => "",
             "SHORT" => "x",
             _ => return None,

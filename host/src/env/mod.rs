@@ -38,7 +38,7 @@ impl Env {
 
     /// A name for an attempt that no other host or run ever uses.
     pub fn new_attempt(&self) -> AttemptId {
-        AttemptId::new(uuid::Uuid::new_v4().simple().to_string())
+        AttemptId::new(unique_name())
     }
 
     /// A unique name, for example of a pipeline.
@@ -55,6 +55,20 @@ impl Env {
         Storage::open(location, self.stores.as_ref())
     }
 }
+
+/// A name that nobody else has, of digits and letters.
+pub fn unique_name() -> String {
+    uuid::Uuid::new_v4().simple().to_string()
+}
+
+/// What this machine calls itself, as far as it fits into a name.
+pub fn host_name() -> String {
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    name.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.')).take(MAX_HOST_NAME_CHARS).collect()
+}
+
+/// A longer name is cut.
+const MAX_HOST_NAME_CHARS: usize = 40;
 
 /// The value of an environment variable, if it is set and is text.
 pub fn variable(name: &str) -> Option<String> {

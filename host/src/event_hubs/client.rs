@@ -1,13 +1,8 @@
 //! One connection for receiving, with a deadline on every exchange.
 
-use std::sync::{Arc, Once};
+use std::sync::Once;
 use std::time::{Duration, UNIX_EPOCH};
 
-use azure_core::credentials::{Secret as AzureSecret, TokenCredential};
-use azure_identity::{
-    ClientSecretCredential, DeveloperToolsCredential, ManagedIdentityCredential, ManagedIdentityCredentialOptions,
-    UserAssignedId, WorkloadIdentityCredential,
-};
 use azure_messaging_eventhubs::models::AmqpTransport;
 use azure_messaging_eventhubs::{
     ConsumerClient, EventHubsError, EventReceiver, OpenReceiverOptions, ProducerClient, RetryOptions, StartLocation,
@@ -15,12 +10,19 @@ use azure_messaging_eventhubs::{
 };
 use futures::{Stream, StreamExt as _};
 
-use super::{Credential, HubSettings, Identity, Message, Producer, Transport, Trouble, TroubleKind};
+use super::{Credential, HubSettings, Message, Producer, Transport, Trouble, TroubleKind, credential};
 use crate::env;
 use crate::model::PartitionId;
 
-/// What weir calls itself in a connection.
-const APPLICATION: &str = concat!("weir/", env!("CARGO_PKG_VERSION"));
+/// What weir calls one connection, so that whoever is displaced by it can tell who
+/// it is: names of containers and links must differ between connections.
+fn connection_name() -> String {
+    let id = env::unique_name();
+    format!("weir-{}-{}", env::host_name(), &id[..id.len().min(NAME_DIGITS)])
+}
+
+/// How many digits tell the connections of a host apart.
+const NAME_DIGITS: usize = 12;
 
 /// The client builds a TLS connector for plain connections, too, and panics if
 /// two cryptography providers are compiled in and none is chosen.
@@ -57,8 +59,10 @@ impl HubSettings {
     /// What goes wrong; nothing is tried twice.
     pub async fn connect(&self, consumer_group: &str, timeout: Duration) -> Result<Connection, Trouble> {
         choose_cryptography();
+        let name = connection_name();
         let mut builder = ConsumerClient::builder()
-            .with_application_id(APPLICATION.to_owned())
+            .with_application_id(name.clone())
+            .with_instance_id(name)
             .with_consumer_group(consumer_group.to_owned())
             .with_retry_options(no_retries())
             .with_transport(self.amqp_transport());
@@ -71,7 +75,7 @@ impl HubSettings {
                     builder.open_with_connection_string(text.reveal(), Some(&self.event_hub)).await
                 }
                 Credential::Entra(identity) => {
-                    builder.open(&self.namespace, self.event_hub.clone(), token_credential(identity)?).await
+                    builder.open(&self.namespace, self.event_hub.clone(), credential::of(identity)?).await
                 }
             }
         };
@@ -87,7 +91,7 @@ impl HubSettings {
     pub async fn producer(&self, timeout: Duration) -> Result<Producer, Trouble> {
         choose_cryptography();
         let mut builder = ProducerClient::builder()
-            .with_application_id(APPLICATION.to_owned())
+            .with_application_id(connection_name())
             .with_retry_options(no_retries())
             .with_transport(self.amqp_transport());
         if let Some(endpoint) = &self.endpoint {
@@ -99,7 +103,7 @@ impl HubSettings {
                     builder.open_with_connection_string(text.reveal(), Some(&self.event_hub)).await
                 }
                 Credential::Entra(identity) => {
-                    builder.open(&self.namespace, &self.event_hub, token_credential(identity)?).await
+                    builder.open(&self.namespace, &self.event_hub, credential::of(identity)?).await
                 }
             }
         };
@@ -113,30 +117,6 @@ impl HubSettings {
             Transport::WebSocket => AmqpTransport::WebSocket,
         }
     }
-}
-
-fn token_credential(identity: &Identity) -> Result<Arc<dyn TokenCredential>, EventHubsError> {
-    let missing = |name: &str| {
-        let kind = azure_core::error::ErrorKind::Credential;
-        EventHubsError::from(azure_core::Error::with_message(
-            kind,
-            format!("the environment variable {name} is not set"),
-        ))
-    };
-    let variable = |name: &str| env::variable(name).ok_or_else(|| missing(name));
-    Ok(match identity {
-        Identity::DeveloperTools => DeveloperToolsCredential::new(None)?,
-        Identity::ManagedIdentity { client_id } => {
-            let user_assigned_id = client_id.clone().map(UserAssignedId::ClientId);
-            let options = ManagedIdentityCredentialOptions { user_assigned_id, ..Default::default() };
-            ManagedIdentityCredential::new(Some(options))?
-        }
-        Identity::WorkloadIdentity => WorkloadIdentityCredential::new(None)?,
-        Identity::Environment => {
-            let secret = AzureSecret::new(variable("AZURE_CLIENT_SECRET")?);
-            ClientSecretCredential::new(&variable("AZURE_TENANT_ID")?, variable("AZURE_CLIENT_ID")?, secret, None)?
-        }
-    })
 }
 
 /// A connection for receiving.
@@ -263,7 +243,7 @@ impl Connection {
 }
 
 /// How long a goodbye may take.
-const GOODBYE: Duration = Duration::from_secs(2);
+pub(super) const GOODBYE: Duration = Duration::from_secs(2);
 
 fn start_position(position: &Position) -> Result<StartPosition, Trouble> {
     let too_large = |_| Trouble::new(TroubleKind::Refused, "the sequence number has more than 63 bits");

@@ -81,6 +81,25 @@ impl Message {
         }
     }
 
+    /// A body that has no bytes, as JSON.
+    pub fn value_as_json(&self) -> Option<String> {
+        let list = |list: &azure_core_amqp::AmqpList| list.iter().map(json).collect::<Value>();
+        match &self.0.raw_amqp_message().body {
+            AmqpMessageBody::Value(value) => Some(json(value).to_string()),
+            AmqpMessageBody::Sequence(lists) => Some(lists.iter().map(list).collect::<Value>().to_string()),
+            AmqpMessageBody::Binary(_) | AmqpMessageBody::Empty => None,
+        }
+    }
+
+    /// The bytes of its body.
+    pub fn body_bytes(&self) -> usize {
+        match self.body() {
+            Body::Sections(sections) => sections.iter().map(Vec::len).sum(),
+            Body::Value(bytes) => bytes.len(),
+            Body::Other(_) => 0,
+        }
+    }
+
     /// What the sender said about it (its application properties), as a JSON
     /// object; none if it said nothing. Binary values are in base64, times in
     /// RFC 3339.

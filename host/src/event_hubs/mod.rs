@@ -15,6 +15,7 @@
 
 mod client;
 mod connection_string;
+mod credential;
 mod message;
 mod producer;
 mod settings;
@@ -24,5 +25,5 @@ pub use client::{Connection, PartitionState, Position, ReceiverSettings};
 pub use connection_string::ConnectionString;
 pub use message::{Body, Message};
 pub use producer::{Outgoing, Producer, Sent};
-pub use settings::{Credential, HubSettings, Identity, Secret, Transport};
+pub use settings::{Credential, HubSettings, Identity, Secret, StringProblem, Transport};
 pub use trouble::{Trouble, TroubleKind};

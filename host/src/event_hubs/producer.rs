@@ -7,7 +7,7 @@ use azure_messaging_eventhubs::models::AmqpMessage;
 use azure_messaging_eventhubs::{EventDataBatch, EventDataBatchOptions, ProducerClient};
 use bytes::Bytes;
 
-use super::client::within;
+use super::client::{GOODBYE, within};
 use super::{Trouble, TroubleKind};
 
 /// A message that is to be sent.
@@ -97,9 +97,9 @@ impl Producer {
         Ok(count)
     }
 
-    /// Say goodbye.
+    /// Say goodbye. A connection that does not answer is left alone.
     pub async fn close(self) {
-        let _said = within(self.timeout, "closing", self.client.close()).await;
+        let _said = within(self.timeout.min(GOODBYE), "closing", self.client.close()).await;
     }
 }
 

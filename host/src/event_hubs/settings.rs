@@ -4,6 +4,8 @@ use std::fmt;
 
 use url::Url;
 
+use super::ConnectionString;
+
 /// A text that is never printed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
@@ -42,6 +44,54 @@ pub struct HubSettings {
     pub endpoint: Option<Url>,
 }
 
+/// Why a connection string does not say which event hub it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StringProblem {
+    /// It is no connection string, for this reason.
+    Malformed(String),
+    /// It is for another event hub than the one that is named.
+    OtherHub,
+    /// Neither it nor anybody else names the event hub.
+    NoHub,
+}
+
+impl fmt::Display for StringProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Malformed(why) => write!(f, "that is not a connection string: {why}"),
+            Self::OtherHub => f.write_str("the connection string is for another event hub (`EntityPath`)"),
+            Self::NoHub => f.write_str("it is not said which event hub"),
+        }
+    }
+}
+
+impl HubSettings {
+    /// The event hub of a connection string. `event_hub` names it, unless the
+    /// string does; `endpoint` goes before what the string says.
+    ///
+    /// # Errors
+    /// What is wrong, without repeating any of the string.
+    pub fn of_connection_string(
+        text: &str,
+        event_hub: Option<String>,
+        transport: Transport,
+        endpoint: Option<Url>,
+    ) -> Result<Self, StringProblem> {
+        let parsed = ConnectionString::parse(text).map_err(StringProblem::Malformed)?;
+        let event_hub = match (event_hub, parsed.event_hub) {
+            (Some(named), Some(other)) if named != other => return Err(StringProblem::OtherHub),
+            (named, other) => named.or(other).ok_or(StringProblem::NoHub)?,
+        };
+        Ok(Self {
+            namespace: parsed.namespace,
+            event_hub,
+            credential: Credential::ConnectionString(parsed.text),
+            transport,
+            endpoint: endpoint.or(parsed.endpoint),
+        })
+    }
+}
+
 impl fmt::Display for HubSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "event hub {} of {}", self.event_hub, self.namespace)
@@ -58,7 +108,7 @@ pub enum Credential {
 }
 
 /// Who an identity of Microsoft Entra ID is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Identity {
     /// Who is signed in to the Azure CLI or the Azure Developer CLI.
     DeveloperTools,

@@ -84,8 +84,8 @@ impl Trouble {
         if let Some(described) = condition(error) {
             return Self::of_condition(described);
         }
-        if let Some(status) = status(error) {
-            return Self::new(kind_of_status(status), format!("the service answered with status {status}"));
+        if let Some((status, description)) = status(error) {
+            return Self::of_status(status, description);
         }
         if is_credential(error) {
             return Self::new(TroubleKind::Denied, text_of(error));
@@ -93,17 +93,29 @@ impl Trouble {
         Self::gone(text_of(error))
     }
 
+    /// What the status means with which the service answers a question.
+    fn of_status(status: u16, description: &str) -> Self {
+        let kind = match status {
+            401 | 403 if is_expired(description) => TroubleKind::Gone,
+            401 | 403 => TroubleKind::Denied,
+            404 | 410 => TroubleKind::Missing,
+            429 | 503 => TroubleKind::Busy { retry_after: asked_wait(description) },
+            400..=499 => TroubleKind::Refused,
+            _ => TroubleKind::Gone,
+        };
+        Self::new(kind, format!("the service answered with status {status}: {description}"))
+    }
+
     /// What a condition that the service names means.
     pub(super) fn of_condition(described: &AmqpDescribedError) -> Self {
         let description = described.description.as_deref().unwrap_or_default();
         let name = described.condition.as_ref();
-        let says = |words: &[&str]| words.iter().any(|word| description.to_ascii_lowercase().contains(word));
         let kind = match &described.condition {
             AmqpErrorCondition::LinkStolen => TroubleKind::Stolen,
             AmqpErrorCondition::ServerBusyError | AmqpErrorCondition::ResourceLimitExceeded => {
                 TroubleKind::Busy { retry_after: asked_wait(description) }
             }
-            AmqpErrorCondition::UnauthorizedAccess if says(&EXPIRED) => TroubleKind::Gone,
+            AmqpErrorCondition::UnauthorizedAccess if is_expired(description) => TroubleKind::Gone,
             AmqpErrorCondition::UnauthorizedAccess | AmqpErrorCondition::PublisherRevokedError => TroubleKind::Denied,
             AmqpErrorCondition::NotFound | AmqpErrorCondition::ResourceDeleted => TroubleKind::Missing,
             AmqpErrorCondition::ArgumentError
@@ -122,14 +134,9 @@ impl Trouble {
     }
 }
 
-fn kind_of_status(status: u16) -> TroubleKind {
-    match status {
-        401 | 403 => TroubleKind::Denied,
-        404 | 410 => TroubleKind::Missing,
-        429 | 503 => TroubleKind::Busy { retry_after: None },
-        400..=499 => TroubleKind::Refused,
-        _ => TroubleKind::Gone,
-    }
+fn is_expired(description: &str) -> bool {
+    let description = description.to_ascii_lowercase();
+    EXPIRED.iter().any(|words| description.contains(words))
 }
 
 /// An error and what caused it, from the outside in.
@@ -156,9 +163,11 @@ fn condition(error: &EventHubsError) -> Option<&AmqpDescribedError> {
 }
 
 /// The status with which the service answered a question, if it did.
-fn status(error: &EventHubsError) -> Option<u16> {
+fn status(error: &EventHubsError) -> Option<(u16, &str)> {
     chain(error).filter_map(<dyn StdError>::downcast_ref::<AmqpError>).find_map(|amqp| match amqp.kind() {
-        AmqpErrorKind::ManagementStatusCode(code, _) => Some(u16::from(*code)),
+        AmqpErrorKind::ManagementStatusCode(code, text) => {
+            Some((u16::from(*code), text.as_deref().unwrap_or_default()))
+        }
         _ => None,
     })
 }
@@ -202,6 +211,17 @@ mod tests {
         let trouble = Trouble::of(&EventHubsError::from(wrapped));
         assert_eq!(trouble.kind, kind, "{trouble}");
         assert!(trouble.text.contains(description), "{trouble}");
+    }
+
+    #[test]
+    fn statuses_say_what_to_do() {
+        let check = |status, description: &str, kind| assert_eq!(Trouble::of_status(status, description).kind, kind);
+        check(401, "ExpiredToken: The token is expired.", TroubleKind::Gone);
+        check(401, "Unauthorized access", TroubleKind::Denied);
+        check(404, "The messaging entity could not be found", TroubleKind::Missing);
+        let asked = Some(Duration::from_secs(4));
+        check(503, "Please wait 4 seconds and try again.", TroubleKind::Busy { retry_after: asked });
+        check(500, "", TroubleKind::Gone);
     }
 
     #[test]

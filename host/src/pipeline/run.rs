@@ -156,11 +156,18 @@ impl<'a> Run<'a> {
 
     async fn epochs(&mut self, shutdown: &mut Shutdown, report: &mut dyn Report) -> Result<()> {
         if self.pipeline.trigger == Trigger::AvailableNow {
-            self.parts.source.seal().await?;
+            tokio::select! {
+                sealed = self.parts.source.seal() => sealed?,
+                () = stopped(shutdown) => {}
+            }
         }
         while !*shutdown.borrow() {
             let watch = Stopwatch::start();
-            let planned = self.parts.source.plan(self.pipeline.epoch_bounds).await?;
+            // A source that is out of reach must not hold up whoever wants to stop.
+            let planned = tokio::select! {
+                planned = self.parts.source.plan(self.pipeline.epoch_bounds) => planned?,
+                () = stopped(shutdown) => break,
+            };
             let (range, flush) = match planned {
                 Some(range) => (range, false),
                 None => {

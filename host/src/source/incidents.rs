@@ -7,6 +7,9 @@ use serde::Serialize;
 
 use crate::model::PartitionId;
 
+/// No more is told of what was lost beyond so many bytes of text.
+const MAX_DETAIL_BYTES: usize = 1000;
+
 /// What kind of incident it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -35,7 +38,7 @@ pub struct Incident {
     pub partition: Option<PartitionId>,
     /// How often, or how many messages.
     pub count: u64,
-    /// The last one, for people.
+    /// For people: the last one, or all that were lost.
     pub detail: String,
 }
 
@@ -50,7 +53,14 @@ impl Incidents {
         let first = || Incident { kind, partition: partition.cloned(), count: 0, detail: String::new() };
         let incident = incidents.entry((kind, partition.cloned())).or_insert_with(first);
         incident.count += count;
-        incident.detail = detail.into();
+        let detail = detail.into();
+        if kind == IncidentKind::Lost && !incident.detail.is_empty() {
+            if incident.detail.len() < MAX_DETAIL_BYTES {
+                incident.detail = format!("{}; {detail}", incident.detail);
+            }
+        } else {
+            incident.detail = detail;
+        }
     }
 
     /// All that was noted since the last time.

@@ -5,6 +5,7 @@
 
 #![expect(clippy::print_stdout, clippy::unwrap_used, reason = "a program that measures and prints")]
 
+mod event_hubs;
 mod groups;
 mod streams;
 
@@ -39,10 +40,20 @@ fn main() {
     if std::env::args().any(|argument| argument == "--test") {
         return;
     }
-    parsers();
-    boundary();
-    streams::print();
-    groups::print();
+    // A name chooses one of them: `cargo bench --bench performance -- event-hubs`.
+    let chosen = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
+    let parts: [(&str, fn()); 5] = [
+        ("parsers", parsers),
+        ("boundary", boundary),
+        ("streams", streams::print),
+        ("groups", groups::print),
+        ("event-hubs", event_hubs::print),
+    ];
+    for (name, print) in parts {
+        if chosen.as_ref().is_none_or(|chosen| chosen == name) {
+            print();
+        }
+    }
 }
 
 /// The native twin that most people would write.
@@ -218,9 +229,14 @@ fn boundary() {
 
 /// Run a pipeline file of this text in a folder; what it did, and what it took.
 fn run(folder: &Path, text: &str, report: &mut dyn Report) -> (Summary, f64, f64) {
+    run_on(folder, text, 2, report)
+}
+
+/// The same with so many threads for sources and stores.
+fn run_on(folder: &Path, text: &str, threads: usize, report: &mut dyn Report) -> (Summary, f64, f64) {
     let file = folder.join("pipeline.toml");
     let (pipeline, file) = weir::config::parse(text.as_bytes(), &file, &[], &SystemSurroundings).unwrap();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build().unwrap();
     let (_stop, shutdown) = watch::channel(false);
     let (wall, cpu) = (Instant::now(), ProcessTime::now());
     let summary = runtime.block_on(weir::pipeline::run(&pipeline, &file, &Env::system(), shutdown, report)).unwrap();

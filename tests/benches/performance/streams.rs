@@ -67,7 +67,7 @@ kind = "LOW_BATTERY"
 
 /// Sums what is told of a run.
 #[derive(Default)]
-struct Sum {
+pub(super) struct Sum {
     busy_us: BTreeMap<&'static str, u64>,
     /// Inside, boundary and validation of each step.
     plugins_us: BTreeMap<String, [u64; 3]>,
@@ -140,7 +140,7 @@ pub(super) fn print() {
     println!("prepare and commit: {} ms\n", sum.durable_ms);
 }
 
-fn in_ms(sum: &Sum) -> BTreeMap<String, u64> {
+pub(super) fn in_ms(sum: &Sum) -> BTreeMap<String, u64> {
     let busy = sum.busy_us.iter().map(|(what, us)| ((*what).to_owned(), us / 1000));
     let plugins = sum.plugins_us.iter().flat_map(|(step, [inside, boundary, validation])| {
         let part = |what: &str, us: &u64| (format!("{step} {what}"), us / 1000);

@@ -10,7 +10,7 @@ use super::super::file::join;
 use super::super::raw::event_hubs as raw;
 use super::super::texts;
 use super::{Check, MIB, bytes};
-use crate::event_hubs::{ConnectionString, Credential, HubSettings, Identity, Secret, Transport};
+use crate::event_hubs::{Credential, HubSettings, Identity, StringProblem, Transport};
 use crate::model::PartitionId;
 use crate::source::event_hubs::{EventHubsSettings, OnDataLoss, StartAt};
 
@@ -36,6 +36,11 @@ pub(super) struct Way {
     pub(super) endpoint: Option<String>,
 }
 
+/// Whether it can name a consumer group: it becomes part of an address.
+fn is_group(name: &str) -> bool {
+    !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "._-$".contains(c))
+}
+
 impl Check<'_> {
     /// An event hub that is read.
     pub(super) fn event_hubs(&mut self, raw: raw::EventHubs) -> Option<EventHubsSettings> {
@@ -55,7 +60,7 @@ impl Check<'_> {
         );
         let consumer_group = raw.consumer_group.unwrap_or_else(|| DEFAULT_GROUP.to_owned());
         let consumer_group = Some(consumer_group)
-            .filter(|group| !group.trim().is_empty() || self.refuse(&at("consumer_group"), "the name is empty"));
+            .filter(|group| is_group(group) || self.refuse(&at("consumer_group"), "that cannot name a consumer group"));
         let start = raw.start.and_then(|start| self.start(&at("start"), start));
         let partition_starts = self.partition_starts(&at("partition_start"), raw.partition_start);
         let owner_level = match raw.owner_level {
@@ -100,6 +105,16 @@ impl Check<'_> {
             raw::Transport::Amqp => Transport::Amqp,
             raw::Transport::Websocket => Transport::WebSocket,
         };
+        if let Some(Some(url)) = &endpoint
+            && !matches!(
+                (transport, url.scheme()),
+                (Transport::Amqp, "amqp" | "amqps") | (Transport::WebSocket, "amqps" | "wss")
+            )
+        {
+            let message = format!("the scheme `{}` does not fit the transport", url.scheme());
+            let remedy = "use `amqp` or `amqps` with `transport = \"amqp\"`, and `wss` with \"websocket\"".to_owned();
+            self.wrong(&at("endpoint"), message, Some(remedy));
+        }
         for key in ["credential", "client_id"] {
             if self.file.has(&at("connection_string")) && self.file.has(&at(key)) {
                 let remedy = "use `namespace` instead of `connection_string`, or leave it out".to_owned();
@@ -111,7 +126,10 @@ impl Check<'_> {
             self.wrong(&at("client_id"), "only a managed identity has a client id here", Some(remedy));
         }
         match (way.connection_string, way.namespace) {
-            (Some(text), None) => self.hub_of_string(path, &text, way.event_hub, transport, endpoint?),
+            (Some(text), None) => {
+                let hub = self.hub_of_string(path, &text, way.event_hub, transport, endpoint.clone().flatten());
+                endpoint.and(hub)
+            }
             (None, Some(namespace)) => {
                 let credential = Credential::Entra(match way.credential.unwrap_or(raw::Credential::DeveloperTools) {
                     raw::Credential::DeveloperTools => Identity::DeveloperTools,
@@ -154,32 +172,28 @@ impl Check<'_> {
         transport: Transport,
         endpoint: Option<Url>,
     ) -> Option<HubSettings> {
-        let parsed = match ConnectionString::parse(text) {
-            Ok(parsed) => parsed,
-            Err(why) => {
-                let remedy = "copy the primary connection string of an access policy of the namespace, such as \
-                              \"Endpoint=sb://NAME.servicebus.windows.net/;SharedAccessKeyName=…;SharedAccessKey=…\"";
-                let message = format!("that is not a connection string: {why}");
-                self.wrong(&join(path, "connection_string"), message, Some(remedy.to_owned()));
-                return None;
-            }
+        let event_hub = match event_hub {
+            Some(name) => Some(self.event_hub(path, Some(name))?),
+            None if self.file.has(&join(path, "event_hub")) => return None,
+            None => None,
         };
-        let event_hub = match (event_hub, parsed.event_hub) {
-            (Some(named), Some(other)) if named != other => {
-                let message = "the connection string is for another event hub (`EntityPath`)";
-                let remedy = "leave out `event_hub`, or use a connection string of the namespace".to_owned();
-                self.wrong(&join(path, "event_hub"), message, Some(remedy));
-                return None;
-            }
-            (named, other) => self.event_hub(path, named.or(other))?,
+        let problem = match HubSettings::of_connection_string(text, event_hub, transport, endpoint) {
+            Ok(hub) => return Some(hub),
+            Err(problem) => problem,
         };
-        Some(HubSettings {
-            namespace: parsed.namespace,
-            event_hub,
-            credential: Credential::ConnectionString(Secret::new(parsed.text.reveal())),
-            transport,
-            endpoint: endpoint.or(parsed.endpoint),
-        })
+        let (at, remedy) = match &problem {
+            StringProblem::Malformed(_) => (
+                join(path, "connection_string"),
+                "copy the primary connection string of an access policy of the namespace, such as \
+                 \"Endpoint=sb://NAME.servicebus.windows.net/;SharedAccessKeyName=…;SharedAccessKey=…\"",
+            ),
+            StringProblem::OtherHub => {
+                (join(path, "event_hub"), "leave out `event_hub`, or use a connection string of the namespace")
+            }
+            StringProblem::NoHub => (path.to_owned(), "add `event_hub = \"NAME\"`"),
+        };
+        self.wrong(&at, problem.to_string(), Some(remedy.to_owned()));
+        None
     }
 
     fn event_hub(&mut self, path: &str, name: Option<String>) -> Option<String> {
@@ -208,9 +222,14 @@ impl Check<'_> {
         if is_host {
             return Some(host.to_owned());
         }
-        let message = format!("{} is not the host of a namespace", self.file.shown(path, text));
+        let message = format!("{} is not the host of a namespace", self.unless_secret(path, text));
         self.wrong(path, message, Some("write \"NAME.servicebus.windows.net\"".to_owned()));
         None
+    }
+
+    /// A value as it may be shown: a connection string in the wrong place may not.
+    fn unless_secret(&self, path: &str, text: &str) -> String {
+        if text.contains('=') { "the value".to_owned() } else { self.file.shown(path, text) }
     }
 
     fn endpoint(&mut self, path: &str, text: Option<String>) -> Option<Option<Url>> {
@@ -222,8 +241,10 @@ impl Check<'_> {
         {
             return Some(Some(url));
         }
-        let message = format!("{} is not an endpoint", self.file.shown(path, &text));
-        let remedy = "write \"amqp://HOST:PORT\" (without TLS) or \"amqps://HOST:PORT\"".to_owned();
+        let message = format!("{} is not an endpoint", self.unless_secret(path, &text));
+        let remedy = "write \"amqp://HOST:PORT\" (without TLS), \"amqps://HOST:PORT\", or \"wss://HOST:PORT\" for \
+                      `transport = \"websocket\"`";
+        let remedy = remedy.to_owned();
         self.wrong(path, message, Some(remedy));
         None
     }
@@ -266,9 +287,12 @@ impl Check<'_> {
             }
             table => table,
         };
-        let Ok(table) = serde_json::from_value::<raw::StartAt>(table) else {
-            self.wrong(path, "that is not a position", forms);
-            return None;
+        let table = match serde_json::from_value::<raw::StartAt>(table) {
+            Ok(table) => table,
+            Err(error) => {
+                self.wrong(path, format!("that is not a position: {error}"), forms);
+                return None;
+            }
         };
         let raw::StartAt { sequence_number, offset, enqueued_time, inclusive } = table;
         let inclusive = inclusive.unwrap_or(true);

@@ -10,10 +10,14 @@ use tokio::sync::Mutex;
 
 use super::{Alert, EventHubSettings, NotSent, Notifier, RequestLimits};
 use crate::event_hubs::{Outgoing, Producer, Trouble, TroubleKind};
+use crate::model::Digest;
 
 /// The bytes of a request; the service takes batches of 1 MiB, of which each
 /// message has a little for itself.
 const MAX_REQUEST_BYTES: usize = 768 << 10;
+
+/// The longest partition key that the service takes.
+const MAX_KEY_BYTES: usize = 128;
 
 /// Sends to an event hub; connects when there is something to send.
 pub(super) struct EventHubNotifier {
@@ -48,9 +52,12 @@ impl EventHubNotifier {
     fn not_sent(&self, trouble: &Trouble) -> NotSent {
         let error = trouble.about(&self.settings.hub);
         match trouble.kind {
-            TroubleKind::Gone | TroubleKind::Stolen => NotSent::Unavailable { error, retry_after: None },
             TroubleKind::Busy { retry_after } => NotSent::Unavailable { error, retry_after },
-            TroubleKind::Denied | TroubleKind::Missing | TroubleKind::Refused => NotSent::Refused(error),
+            // Keys and roles are mended, and alerts wait until then.
+            TroubleKind::Gone | TroubleKind::Stolen | TroubleKind::Denied | TroubleKind::Missing => {
+                NotSent::Unavailable { error, retry_after: None }
+            }
+            TroubleKind::Refused => NotSent::Refused(error),
         }
     }
 }
@@ -87,8 +94,14 @@ impl Notifier for EventHubNotifier {
     }
 }
 
-/// The values of the key columns: one as text, several as a JSON array.
+/// The values of the key columns: one as text, several as a JSON array; the digest
+/// of what is too long for a key.
 fn key(columns: &[String], row: &Map<String, Value>) -> Option<String> {
+    let key = values(columns, row)?;
+    Some(if key.len() > MAX_KEY_BYTES { Digest::of(key.as_bytes()).to_string() } else { key })
+}
+
+fn values(columns: &[String], row: &Map<String, Value>) -> Option<String> {
     let value = |column: &String| row.get(column).cloned().unwrap_or(Value::Null);
     match columns {
         [] => None,

@@ -12,6 +12,9 @@ use super::fields::{Gathering, HubField};
 use crate::event_hubs::{Body, Message};
 use crate::source::Unreadable;
 
+/// What a message takes besides its bytes: its offset, its place.
+const MESSAGE_OVERHEAD_BYTES: usize = 16;
+
 /// Consecutive messages of a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Run {
@@ -30,7 +33,8 @@ pub(super) struct Growing {
     runs: Vec<Run>,
     gathering: Gathering,
     unreadable: Vec<Unreadable>,
-    unreadable_bytes: usize,
+    /// The bytes of all that it holds.
+    bytes: usize,
 }
 
 impl Growing {
@@ -44,7 +48,7 @@ impl Growing {
             runs: Vec::new(),
             gathering: Gathering::new(fields),
             unreadable: Vec::new(),
-            unreadable_bytes: 0,
+            bytes: 0,
         }
     }
 
@@ -53,22 +57,28 @@ impl Growing {
         self.offsets.len() == 1 && self.unreadable.is_empty()
     }
 
-    /// The bytes of what it holds, unreadable messages included.
+    /// The bytes of all that it holds: bodies, fields, unreadable messages.
     pub(super) fn bytes(&self) -> usize {
-        self.payload.len() + self.unreadable_bytes
+        self.bytes
     }
 
     /// Add the message with this sequence number; returns its bytes.
     pub(super) fn push(&mut self, number: u64, message: &Message) -> usize {
-        let body = match message.body() {
-            Body::Sections(sections) => sections,
-            Body::Value(bytes) => return self.push_sections(number, message, &[bytes]),
-            Body::Other(reason) => return self.reject(number, reason.to_owned(), Bytes::new()),
-        };
-        self.push_sections(number, message, body)
+        let before = self.bytes;
+        self.bytes += MESSAGE_OVERHEAD_BYTES;
+        match message.body() {
+            Body::Sections(sections) => self.push_sections(number, message, sections),
+            Body::Value(bytes) => self.push_sections(number, message, &[bytes]),
+            Body::Other(reason) => {
+                let raw = message.value_as_json().unwrap_or_default().into_bytes();
+                let raw = raw.into_iter().take(self.max_message_bytes).collect();
+                self.reject(number, reason.to_owned(), raw);
+            }
+        }
+        self.bytes - before
     }
 
-    fn push_sections<S: AsRef<[u8]>>(&mut self, number: u64, message: &Message, sections: &[S]) -> usize {
+    fn push_sections<S: AsRef<[u8]>>(&mut self, number: u64, message: &Message, sections: &[S]) {
         let bytes: usize = sections.iter().map(|section| section.as_ref().len()).sum();
         if bytes > self.max_message_bytes {
             let raw: Vec<u8> = sections.iter().flat_map(AsRef::as_ref).copied().take(self.max_message_bytes).collect();
@@ -86,15 +96,12 @@ impl Growing {
         let end =
             i32::try_from(self.payload.len()).expect("invariant: a block and the largest message have 32-bit offsets");
         self.offsets.push(end);
-        self.gathering.push(message);
-        bytes
+        self.bytes += bytes + self.gathering.push(message);
     }
 
-    fn reject(&mut self, number: u64, reason: String, raw: Bytes) -> usize {
-        let bytes = raw.len() + reason.len();
-        self.unreadable_bytes += bytes;
+    fn reject(&mut self, number: u64, reason: String, raw: Bytes) {
+        self.bytes += raw.len() + reason.len();
         self.unreadable.push(Unreadable { place: self.partition.to_string(), position: number, reason, raw });
-        bytes
     }
 
     /// The block as it is, up to the sequence number `end`; begins anew.
@@ -103,11 +110,11 @@ impl Growing {
         let capacity = self.payload.len();
         let payload = std::mem::replace(&mut self.payload, Vec::with_capacity(capacity));
         let messages = self.offsets.len();
-        self.unreadable_bytes = 0;
         let mut offsets = Vec::with_capacity(messages);
         offsets.push(0);
         Block {
             end,
+            bytes: std::mem::take(&mut self.bytes),
             payload: payload.into(),
             offsets: std::mem::replace(&mut self.offsets, offsets),
             runs: std::mem::take(&mut self.runs),
@@ -122,6 +129,8 @@ impl Growing {
 pub(super) struct Block {
     /// The sequence number behind the last message.
     pub(super) end: u64,
+    /// The bytes of all that it holds: bodies, fields, unreadable messages.
+    pub(super) bytes: usize,
     pub(super) payload: Bytes,
     /// Message i is `payload[offsets[i]..offsets[i + 1]]`; starts at 0.
     pub(super) offsets: Vec<i32>,
@@ -137,12 +146,6 @@ impl Block {
         self.offsets.len() - 1
     }
 
-    /// The bytes of what it holds, unreadable messages included.
-    pub(super) fn bytes(&self) -> usize {
-        let unreadable = self.unreadable.iter().map(|one| one.raw.len() + one.reason.len());
-        self.payload.len() + unreadable.sum::<usize>()
-    }
-
     /// The sequence numbers of a run.
     pub(super) fn numbers(&self, run: usize) -> std::ops::Range<u64> {
         let Run { first_message, number } = self.runs[run];
@@ -154,6 +157,9 @@ impl Block {
     /// the block; what is left begins there.
     pub(super) fn split_to(&mut self, end: u64) -> Self {
         let before = self.count_before(end);
+        // About its share: what fields take is not known message by message.
+        let bytes = self.bytes * before / self.messages().max(1);
+        self.bytes -= bytes;
         let at = self.offsets[before];
         let left: Vec<i32> = self.offsets[before..].iter().map(|offset| offset - at).collect();
         self.offsets.truncate(before + 1);
@@ -164,7 +170,7 @@ impl Block {
         let (early, late) = std::mem::take(&mut self.unreadable).into_iter().partition(|one| one.position < end);
         self.unreadable = late;
         let runs = self.split_runs(before);
-        Self { end, payload, offsets, runs, columns, unreadable: early }
+        Self { end, bytes, payload, offsets, runs, columns, unreadable: early }
     }
 
     fn count_before(&self, end: u64) -> usize {

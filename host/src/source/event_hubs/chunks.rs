@@ -36,7 +36,7 @@ impl Chunks {
 
     /// Add a block of the partition with this name.
     pub(super) async fn add(&mut self, partition: &Arc<str>, block: Block) -> Wanted {
-        let bytes = block.bytes();
+        let bytes = block.bytes;
         if self.bytes + bytes > self.chunk_bytes && !self.flush().await? {
             return Ok(false);
         }

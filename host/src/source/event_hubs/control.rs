@@ -10,18 +10,20 @@ use tokio::sync::Notify;
 use super::feed::{Feed, FeedBounds};
 use super::fields::HubField;
 use super::outage::Outage;
-use super::reception::{Reception, made_anew, tell_gap};
+use super::reception::{Reception, made_anew};
 use super::settings::EventHubsSettings;
 use super::starts;
 use crate::env::{Clock, Task, task};
 use crate::event_hubs::{Connection, PartitionState, Trouble};
-use crate::model::{Offset, OffsetRange, PartitionId};
+use crate::model::PartitionId;
 use crate::source::{ChunkBounds, IncidentKind, Incidents};
 use crate::{Error, Result};
 
 /// How often partitions that have appeared, and the ends of those that lag, are
 /// asked for.
 const REFRESH: Duration = Duration::from_secs(10);
+/// The pause before a partition that seems too short is looked at again.
+const SECOND_LOOK: Duration = Duration::from_secs(2);
 /// Blocks of a partition that wait, at least.
 const MIN_BLOCKS: usize = 2;
 /// The smallest block; many partitions share one buffer.
@@ -54,7 +56,7 @@ pub(super) struct Control {
 
 impl Control {
     pub(super) fn new(settings: Arc<EventHubsSettings>, clock: Arc<dyn Clock>, incidents: Arc<Incidents>) -> Self {
-        let outage = Outage::new(Arc::clone(&settings), Arc::clone(&clock), Arc::clone(&incidents), None, false);
+        let outage = Outage::new(Arc::clone(&settings), Arc::clone(&clock), Arc::clone(&incidents), None);
         let partitions = Arc::new(Partitions::default());
         Self { settings, clock, incidents, connection: None, outage, partitions, _watch: None }
     }
@@ -97,7 +99,7 @@ impl Control {
     ///
     /// # Errors
     /// Data if a partition that the checkpoint knows is gone or was made anew;
-    /// otherwise what `settle` fails with.
+    /// Config if a position is not there; otherwise what `settle` fails with.
     pub(super) async fn standings(
         &mut self,
         restored: &BTreeMap<PartitionId, u64>,
@@ -110,27 +112,51 @@ impl Control {
                 self.settings.hub
             )));
         }
+        if let Some(unknown) = self.settings.partition_starts.keys().find(|partition| !states.contains_key(*partition))
+        {
+            let known = states.keys().map(|partition| partition.0.as_str()).collect::<Vec<_>>().join(", ");
+            return Err(Error::config(format!(
+                "`partition_start` names partition {unknown}, but the {} has only {known}",
+                self.settings.hub
+            )));
+        }
         let mut standings = BTreeMap::new();
         for (partition, state) in states {
             let next = match restored.get(&partition) {
-                // A partition that appeared later is read from its beginning.
-                None if !restored.is_empty() => state.begin,
-                None => self.start_of(&partition, &state).await?,
-                Some(next) if *next > state.end => {
-                    return Err(made_anew(&self.settings, &partition, *next, state.end));
-                }
+                // All that ever came to a partition that appeared since.
+                None if !restored.is_empty() => 0,
+                None => self.start_of(&partition).await?,
                 Some(next) => *next,
             };
+            // Answers may be behind deliveries, and a position is found with newer ones.
+            let state = if next > state.end { self.later_state(&partition).await? } else { state };
+            if next > state.end {
+                return Err(made_anew(&self.settings, &partition, next, state.end));
+            }
             standings.insert(partition, Standing { next, begin: state.begin, end: state.end });
         }
         Ok(standings)
     }
 
-    async fn start_of(&mut self, partition: &PartitionId, state: &PartitionState) -> Result<u64> {
+    /// What a partition holds after a pause.
+    async fn later_state(&mut self, partition: &PartitionId) -> Result<PartitionState> {
+        loop {
+            self.clock.back_off(SECOND_LOOK).await;
+            let answer = match self.connection().await {
+                Ok(connection) => connection.state(partition).await,
+                Err(trouble) => Err(trouble),
+            };
+            if let Some(state) = self.settle(answer).await? {
+                return Ok(state);
+            }
+        }
+    }
+
+    async fn start_of(&mut self, partition: &PartitionId) -> Result<u64> {
         let settings = Arc::clone(&self.settings);
         loop {
             let answer = match self.connection().await {
-                Ok(connection) => starts::resolve(&settings, connection, partition, state).await,
+                Ok(connection) => starts::resolve(&settings, connection, partition).await,
                 Err(trouble) => Err(trouble),
             };
             if let Some(start) = self.settle(answer).await? {
@@ -216,10 +242,6 @@ impl Receiving {
     }
 
     fn start(&self, partition: PartitionId, standing: Standing) {
-        if standing.begin > standing.next {
-            let gap = OffsetRange { start: Offset(standing.next), end: Offset(standing.begin) };
-            tell_gap(&self.settings, &self.incidents, &partition, gap);
-        }
         let arrived = Arc::clone(&self.partitions.arrived);
         let from = (standing.next, standing.begin, standing.end);
         let feed = Arc::new(Feed::new(partition, &self.fields, self.bounds, arrived, from));

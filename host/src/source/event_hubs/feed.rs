@@ -21,6 +21,9 @@ use crate::event_hubs::Message;
 use crate::model::{Offset, OffsetRange, PartitionId};
 use crate::{Error, Result};
 
+/// About so many messages say how large messages are.
+const MEAN_OF_LAST: u64 = 64;
+
 /// Where the receiver of a partition and the reader meet.
 pub(super) struct Feed {
     partition: PartitionId,
@@ -55,24 +58,37 @@ struct State {
     /// The reader waits until everything before this one is here.
     wanted: u64,
     is_connected: bool,
-    /// Messages and their bytes, for their mean.
-    seen: (u64, u64),
+    /// The mean of the bytes of the last messages, and how many there were.
+    mean_bytes: u64,
+    seen: u64,
     failure: Option<Error>,
 }
 
-/// What waits.
-enum Item {
+/// What waits, and what the reader gets.
+pub(super) enum Item {
+    /// Messages.
     Block(Block),
-    /// Messages that expired before they were received.
+    /// Messages that are not there any more.
     Gap(OffsetRange),
 }
 
-/// What the reader gets.
-pub(super) enum Taken {
-    /// Messages.
-    Block(Block),
-    /// Messages that expired before they were received.
-    Gap(OffsetRange),
+/// What of a partition an epoch can read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Available {
+    /// The sequence number behind the gap at its beginning, if there is one.
+    pub(super) first: u64,
+    /// The sequence number behind the last message.
+    pub(super) end: u64,
+}
+
+/// Up to where a partition is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Until {
+    /// Up to what is known to exist; no further than what has come, where the
+    /// service does not answer: one partition must not hold up the others.
+    Known,
+    /// Up to this sequence number, whatever it takes.
+    Sealed(u64),
 }
 
 impl Feed {
@@ -94,7 +110,8 @@ impl Feed {
             exists: end,
             wanted: 0,
             is_connected: false,
-            seen: (0, 0),
+            mean_bytes: 0,
+            seen: 0,
             failure: None,
         };
         let feed = Self { partition, bounds, state: Mutex::new(state), room: Notify::new(), arrived };
@@ -129,11 +146,13 @@ impl Feed {
         if !gap.is_empty() {
             state.add_gap(gap);
         }
+        if state.growing.bytes() + message.body_bytes() > self.bounds.block_bytes {
+            state.close_block();
+        }
         let bytes = state.growing.push(number, message) as u64;
         state.received = number + 1;
         state.exists = state.exists.max(state.received);
-        state.seen.0 += 1;
-        state.seen.1 += bytes;
+        state.add_size(bytes);
         let is_full = state.growing.bytes() >= self.bounds.block_bytes;
         if is_full {
             state.close_block();
@@ -185,7 +204,14 @@ impl Feed {
 
     /// Learn whether messages can come.
     pub(super) fn set_connected(&self, is_connected: bool) {
-        self.state().is_connected = is_connected;
+        let mut state = self.state();
+        let is_news = is_connected && !state.is_connected;
+        state.is_connected = is_connected;
+        drop(state);
+        // What is idle now need not be waited for.
+        if is_news {
+            self.arrived.notify_one();
+        }
     }
 
     /// Nothing more will come, for this reason.
@@ -194,38 +220,51 @@ impl Feed {
         self.arrived.notify_one();
     }
 
-    /// The mean of the bytes of a message, if there was one.
+    /// The mean of the bytes of the last messages, if there was one.
     pub(super) fn mean_bytes(&self) -> Option<u64> {
-        let (messages, bytes) = self.state().seen;
-        bytes.checked_div(messages)
+        let state = self.state();
+        (state.seen > 0).then_some(state.mean_bytes.max(1))
     }
 
     // The reader's side.
 
-    /// Up to which sequence number an epoch that begins at `next` can read: up to
-    /// everything that is known to exist, or to the next gap if that ends the run.
+    /// What an epoch that begins at `next` can read; no further than the next gap
+    /// if that ends the run.
     ///
     /// # Errors
     /// Data if there is a gap at `next` which ends the run; what the receiver
     /// failed with if there is nothing before that.
-    pub(super) fn end(&self, next: u64, on_data_loss: OnDataLoss) -> Result<u64> {
+    pub(super) fn available(&self, next: u64, until: Until, on_data_loss: OnDataLoss) -> Result<Available> {
         let mut state = self.state();
         let gap = state.items.iter().find_map(|item| match item {
             Item::Gap(gap) if gap.end.0 > next => Some(*gap),
             Item::Gap(_) | Item::Block(_) => None,
         });
+        let mut end = match until {
+            Until::Sealed(end) => end,
+            Until::Known if state.is_connected => state.exists,
+            Until::Known => state.received,
+        };
         if let (Some(gap), OnDataLoss::Fail) = (gap, on_data_loss) {
-            return if gap.start.0 > next { Ok(gap.start.0) } else { Err(lost(&self.partition, gap)) };
+            if gap.start.0 <= next {
+                return Err(lost(&self.partition, gap));
+            }
+            end = end.min(gap.start.0);
         }
+        // What a sealed run has already read needs no receiver any more.
+        let is_done = matches!(until, Until::Sealed(end) if end <= next);
         if state.received <= next
+            && !is_done
             && let Some(failure) = state.failure.take()
         {
             return Err(failure);
         }
         if state.failure.is_some() {
-            return Ok(state.received);
+            end = end.min(state.received);
         }
-        Ok(state.exists)
+        let end = end.max(next);
+        let first = gap.filter(|gap| gap.start.0 <= next).map_or(next, |gap| gap.end.0.min(end));
+        Ok(Available { first, end })
     }
 
     /// Be told, once, when everything before this sequence number is here.
@@ -245,7 +284,7 @@ impl Feed {
     /// # Errors
     /// Data if messages are missing and that ends the run; what the receiver
     /// failed with if there is nothing before that.
-    pub(super) fn take(&self, range: &mut OffsetRange, on_data_loss: OnDataLoss) -> Result<Option<Taken>> {
+    pub(super) fn take(&self, range: &mut OffsetRange, on_data_loss: OnDataLoss) -> Result<Option<Item>> {
         let mut state = self.state();
         if state.items.is_empty() {
             // Small blocks only at the end of a range: a plugin call has its price.
@@ -260,23 +299,23 @@ impl Feed {
             Some(Item::Block(mut block)) if block.end > range.end.0 => {
                 let early = block.split_to(range.end.0);
                 state.items.push_front(Item::Block(block));
-                Taken::Block(early)
+                Item::Block(early)
             }
-            Some(Item::Block(block)) => Taken::Block(block),
+            Some(Item::Block(block)) => Item::Block(block),
             Some(Item::Gap(gap)) if on_data_loss == OnDataLoss::Fail => return Err(lost(&self.partition, gap)),
             Some(Item::Gap(gap)) if gap.end > range.end => {
                 state.items.push_front(Item::Gap(OffsetRange { start: range.end, end: gap.end }));
-                Taken::Gap(OffsetRange { start: gap.start, end: range.end })
+                Item::Gap(OffsetRange { start: gap.start, end: range.end })
             }
-            Some(Item::Gap(gap)) => Taken::Gap(gap),
+            Some(Item::Gap(gap)) => Item::Gap(gap),
             None => return Ok(None),
         };
         match &taken {
-            Taken::Block(block) => {
+            Item::Block(block) => {
                 range.start = Offset(block.end);
-                state.item_bytes = state.item_bytes.saturating_sub(block.bytes());
+                state.item_bytes = state.item_bytes.saturating_sub(block.bytes);
             }
-            Taken::Gap(gap) => range.start = gap.end,
+            Item::Gap(gap) => range.start = gap.end,
         }
         drop(state);
         self.room.notify_one();
@@ -301,8 +340,15 @@ impl State {
             return;
         }
         let block = self.growing.finish(self.received);
-        self.item_bytes += block.bytes();
+        self.item_bytes += block.bytes;
         self.items.push_back(Item::Block(block));
+    }
+
+    /// Sizes change: the last messages count most.
+    fn add_size(&mut self, bytes: u64) {
+        self.seen += 1;
+        let weight = self.seen.min(MEAN_OF_LAST);
+        self.mean_bytes = (self.mean_bytes * (weight - 1) + bytes) / weight;
     }
 
     fn add_gap(&mut self, gap: OffsetRange) {
@@ -330,8 +376,8 @@ pub(super) enum Pushed {
 
 fn lost(partition: &PartitionId, gap: OffsetRange) -> Error {
     Error::data(format!(
-        "the messages {} to {} of partition {partition} expired before they were read: to go on without them, set \
-         `on_data_loss = \"continue\"`",
+        "the messages {} to {} of partition {partition} are lost: they expired before they were read, or the event hub \
+         left them out. To go on without them, set `on_data_loss = \"continue\"`",
         gap.start.0,
         gap.end.0 - 1
     ))

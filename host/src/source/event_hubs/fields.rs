@@ -112,18 +112,23 @@ impl Gathering {
         Self { columns: fields.iter().filter_map(|field| Some((*field, growing(field)?))).collect() }
     }
 
-    /// Add what a message brings.
-    pub(super) fn push(&mut self, message: &Message) {
+    /// Add what a message brings; returns its bytes.
+    pub(super) fn push(&mut self, message: &Message) -> usize {
+        let mut bytes = 0;
         for (field, column) in &mut self.columns {
-            match (field, column) {
-                (_, Growing::Time(times)) => times.append_option(message.enqueued_us()),
-                (HubField::Offset, Growing::Text(texts)) => texts.append_option(message.offset()),
-                (HubField::Publisher, Growing::Text(texts)) => texts.append_option(message.publisher()),
-                (HubField::PartitionKey, Growing::Text(texts)) => texts.append_option(message.partition_key()),
-                (HubField::Properties, Growing::Text(texts)) => texts.append_option(message.properties()),
-                (_, Growing::Text(texts)) => texts.append_option(message.system_properties()),
-            }
+            bytes += match (field, column) {
+                (_, Growing::Time(times)) => {
+                    times.append_option(message.enqueued_us());
+                    size_of::<i64>()
+                }
+                (HubField::Offset, Growing::Text(texts)) => append(texts, message.offset()),
+                (HubField::Publisher, Growing::Text(texts)) => append(texts, message.publisher()),
+                (HubField::PartitionKey, Growing::Text(texts)) => append(texts, message.partition_key()),
+                (HubField::Properties, Growing::Text(texts)) => append(texts, message.properties().as_deref()),
+                (_, Growing::Text(texts)) => append(texts, message.system_properties().as_deref()),
+            };
         }
+        bytes
     }
 
     /// The columns so far; begins anew.
@@ -138,6 +143,11 @@ impl Gathering {
             })
             .collect()
     }
+}
+
+fn append(texts: &mut StringBuilder, text: Option<&str>) -> usize {
+    texts.append_option(text);
+    text.map_or(0, str::len) + size_of::<i32>()
 }
 
 /// The messages of a chunk, for the columns that their place and payload say.

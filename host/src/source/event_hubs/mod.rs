@@ -38,16 +38,17 @@ pub use settings::{EventHubsSettings, OnDataLoss, StartAt};
 
 use self::chunks::Chunks;
 use self::control::{Control, Partitions};
-use self::feed::{Feed, Taken};
+use self::feed::{Available, Feed, Item, Until};
 use self::fields::HubField;
 use self::shares::{Backlog, shares};
-use super::{ChunkBounds, ChunkSender, EpochBounds, Incident, Incidents, Source};
+use super::{ChunkBounds, ChunkSender, EpochBounds, Incident, IncidentKind, Incidents, Source};
 use crate::env::{Clock, Env};
 use crate::model::{Epoch, Offset, OffsetRange, PartitionId, SourceRange};
 use crate::{Error, Result};
 
-/// The bytes of a message as long as none has come.
-const ASSUMED_MESSAGE_BYTES: u64 = 1024;
+/// The bytes of a message as long as none has come: rather a small first epoch than
+/// one that is too large.
+const ASSUMED_MESSAGE_BYTES: u64 = 64 << 10;
 
 /// A source of the messages of one event hub.
 pub struct EventHubsSource {
@@ -124,6 +125,13 @@ impl EventHubsSource {
         Ok(partitions)
     }
 
+    /// Tell of messages that are not there any more, without which the run goes on.
+    fn tell_gap(&self, partition: &PartitionId, gap: OffsetRange) {
+        let detail = format!("the messages {} to {} are lost", gap.start.0, gap.end.0 - 1);
+        tracing::warn!("partition {partition} of the {}: {detail}; going on without them", self.settings.hub);
+        self.incidents.note(IncidentKind::Lost, Some(partition), gap.len(), detail);
+    }
+
     fn offsets(range: &SourceRange) -> Option<&BTreeMap<PartitionId, OffsetRange>> {
         match range {
             SourceRange::Offsets(offsets) => Some(offsets),
@@ -131,12 +139,14 @@ impl EventHubsSource {
         }
     }
 
-    /// The end of what an epoch may read of a partition.
-    fn end_of(&self, feed: &Feed, next: u64) -> Result<u64> {
-        let end = feed.end(next, self.settings.on_data_loss)?;
-        let Some(sealed) = &self.sealed else { return Ok(end) };
-        // A partition that appeared after the end was fixed has nothing before it.
-        Ok(end.min(sealed.get(feed.partition()).copied().unwrap_or(next)))
+    /// What an epoch may read of a partition.
+    fn available(&self, feed: &Feed, next: u64) -> Result<Available> {
+        let until = match &self.sealed {
+            None => Until::Known,
+            // A partition that appeared after the end was fixed has nothing before it.
+            Some(sealed) => Until::Sealed(sealed.get(feed.partition()).copied().unwrap_or(next)),
+        };
+        feed.available(next, until, self.settings.on_data_loss)
     }
 }
 
@@ -203,11 +213,13 @@ impl Source for EventHubsSource {
         let mut ranges = Vec::with_capacity(feeds.len());
         for feed in &feeds {
             let next = self.next.get(feed.partition()).copied().unwrap_or(0);
-            ranges.push((feed, next, self.end_of(feed, next)?.max(next)));
+            ranges.push((feed, next, self.available(feed, next)?));
         }
-        let mean = |feed: &Feed| feed.mean_bytes().unwrap_or(ASSUMED_MESSAGE_BYTES).max(1);
-        let backlog_bytes = ranges.iter().map(|(feed, next, end)| u128::from(end - next) * u128::from(mean(feed)));
-        let backlogs: Vec<Backlog> = ranges.iter().map(|(_, next, end)| Backlog(end - next)).collect();
+        let mean = |feed: &Feed| u128::from(feed.mean_bytes().unwrap_or(ASSUMED_MESSAGE_BYTES));
+        // What is missing at the beginning costs nothing.
+        let backlogs: Vec<Backlog> = ranges.iter().map(|(_, _, has)| Backlog(has.end - has.first)).collect();
+        let backlog_bytes =
+            ranges.iter().zip(&backlogs).map(|((feed, ..), backlog)| u128::from(backlog.0) * mean(feed));
         let (messages, bytes) =
             (backlogs.iter().map(|one| u128::from(one.0)).sum::<u128>(), backlog_bytes.sum::<u128>());
         let by_bytes = if bytes > u128::from(bounds.max_bytes) {
@@ -218,8 +230,8 @@ impl Source for EventHubsSource {
         let most = bounds.max_events.min(by_bytes).max(1);
         let mut offsets = BTreeMap::new();
         let mut is_empty = true;
-        for ((feed, next, _), share) in ranges.iter().zip(shares(&backlogs, most)) {
-            let range = OffsetRange { start: Offset(*next), end: Offset(next + share) };
+        for ((feed, next, has), share) in ranges.iter().zip(shares(&backlogs, most)) {
+            let range = OffsetRange { start: Offset(*next), end: Offset(has.first + share) };
             is_empty &= range.is_empty();
             offsets.insert(feed.partition().clone(), range);
         }
@@ -282,10 +294,13 @@ impl Source for EventHubsSource {
                     && let Some(taken) = feed.take(range, self.settings.on_data_loss)?
                 {
                     has_taken = true;
-                    if let Taken::Block(block) = taken
-                        && !chunks.add(name, block).await?
-                    {
-                        return Ok(());
+                    match taken {
+                        Item::Block(block) => {
+                            if !chunks.add(name, block).await? {
+                                return Ok(());
+                            }
+                        }
+                        Item::Gap(gap) => self.tell_gap(feed.partition(), gap),
                     }
                 }
             }

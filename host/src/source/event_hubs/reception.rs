@@ -1,34 +1,39 @@
 //! The task that receives one partition: opens a connection where its feed
 //! stands, takes in what comes, and begins anew after any trouble.
 //!
-//! It opens a new connection after every error, at the message behind the last
-//! one that it has; whatever comes twice is left out, whatever is missing is a
-//! gap. So a connection may break at any moment.
+//! It opens a new connection after every error, behind the last message that it
+//! has; whatever comes twice is left out, whatever is missing is a gap. So a
+//! connection may break at any moment.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt as _;
+use futures::{Stream, StreamExt as _};
 
 use super::feed::{Feed, Pushed};
 use super::outage::Outage;
-use super::settings::{EventHubsSettings, OnDataLoss};
+use super::settings::EventHubsSettings;
+use crate::Error;
 use crate::env::Clock;
-use crate::event_hubs::{Connection, Position, ReceiverSettings, Trouble};
-use crate::model::OffsetRange;
+use crate::event_hubs::{Connection, Message, Position, ReceiverSettings, Trouble};
 use crate::source::{IncidentKind, Incidents};
-use crate::{Error, Result};
 
-/// How long a partition may be silent before the service is asked about it; the
-/// timeout, if that is shorter.
+/// How long a partition may be silent before the service is asked about it; half
+/// the timeout, if that is shorter.
 const PROBE_AFTER: Duration = Duration::from_secs(10);
+/// The largest message that the service takes on most tiers.
+const LARGEST_MESSAGE_BYTES: u64 = 1 << 20;
 /// The fewest messages that are under way.
 const MIN_PREFETCH: u32 = 16;
-/// After so many messages of a connection the mean of their sizes is looked at.
-const SIZES_KNOWN_AFTER: u64 = 8;
-/// How far a prefetch may be over what the messages' sizes allow before the
-/// connection is opened again with a smaller one.
-const PREFETCH_TOLERANCE: u64 = 4;
+/// After so many messages of a connection, and again after each so many, the sizes
+/// of the last ones are looked at.
+const SIZES_KNOWN_AFTER: u64 = 64;
+/// How far a prefetch may be from what the messages' sizes allow before the
+/// connection is opened again with another one.
+const PREFETCH_TOLERANCE: u32 = 4;
+/// A partition that ends before what was read is asked about again: answers may be
+/// behind deliveries.
+const SHORT_ANSWERS: u32 = 2;
 
 /// What receives one partition.
 pub(super) struct Reception {
@@ -42,19 +47,40 @@ pub(super) struct Reception {
 
 /// Why a session ended that had no trouble.
 enum Ended {
-    /// Messages are larger than thought: fewer may be under way.
-    PrefetchTooLarge,
+    /// Messages are of another size than thought: another number may be under way.
+    PrefetchDoesNotFit,
     /// Nothing more can come.
     Failed(Error),
+}
+
+/// What the service says of a partition that was silent.
+enum Probed {
+    /// It has nothing that did not come.
+    NothingUnread,
+    /// It has messages that did not come.
+    Unread,
+    /// It ends at this sequence number, before what was read.
+    TooShort(u64),
+}
+
+/// Tells the reader, should the task end without having done so.
+struct Alive(Arc<Feed>);
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        let partition = self.0.partition();
+        self.0.fail(Error::bug(format!("the task that receives partition {partition} ended before its time")));
+    }
 }
 
 impl Reception {
     /// Receive for ever, or until the feed has failed.
     pub(super) async fn run(self) {
+        let _alive = Alive(Arc::clone(&self.feed));
         let partition = self.feed.partition().clone();
         let (settings, clock, incidents) =
             (Arc::clone(&self.settings), Arc::clone(&self.clock), Arc::clone(&self.incidents));
-        let mut outage = Outage::new(settings, clock, incidents, Some(partition), true);
+        let mut outage = Outage::new(settings, clock, incidents, Some(partition));
         loop {
             let connection = self.settings.hub.connect(&self.settings.consumer_group, self.settings.timeout).await;
             let ended = match connection {
@@ -67,7 +93,7 @@ impl Reception {
                 Err(trouble) => Err(trouble),
             };
             let error = match ended {
-                Ok(Ended::PrefetchTooLarge) => continue,
+                Ok(Ended::PrefetchDoesNotFit) => continue,
                 Ok(Ended::Failed(error)) => error,
                 Err(trouble) => match outage.wait(&trouble).await {
                     Ok(()) => continue,
@@ -80,6 +106,12 @@ impl Reception {
 
     /// Receive over one connection until something ends it.
     async fn session(&self, connection: &Connection, outage: &mut Outage) -> std::result::Result<Ended, Trouble> {
+        // A position that is refused may be one of an event hub that is gone.
+        if outage.is_refused()
+            && let Probed::TooShort(end) = self.probe(connection).await?
+        {
+            return Ok(Ended::Failed(self.made_anew(end)));
+        }
         let prefetch = self.prefetch();
         let settings = ReceiverSettings {
             partition: self.feed.partition().clone(),
@@ -90,79 +122,118 @@ impl Reception {
         let receiver = connection.receiver(&settings).await?;
         let mut messages = receiver.messages();
         let probe_after = PROBE_AFTER.min(self.settings.timeout / 2);
-        let (mut count, mut stalled) = (0_u64, Duration::ZERO);
+        let (mut count, mut stalled, mut too_short) = (0_u64, Duration::ZERO, 0);
         loop {
             let message = match tokio::time::timeout(probe_after, messages.next()).await {
-                Ok(Some(message)) => message?,
-                Ok(None) => return Err(Trouble::gone("the stream of messages ended")),
-                Err(_silent) => {
-                    let has_unread = match self.probe(connection).await? {
-                        Ok(has_unread) => has_unread,
-                        Err(error) => return Ok(Ended::Failed(error)),
-                    };
-                    outage.contact();
-                    self.feed.set_connected(true);
-                    stalled = if has_unread { stalled + probe_after } else { Duration::ZERO };
-                    if stalled >= self.settings.timeout {
-                        return Err(Trouble::gone("there are messages, but none is delivered"));
+                Ok(message) => message,
+                Err(_silent) => match self.probe_beside(connection, &mut messages).await? {
+                    Answer::Message(message) => message,
+                    Answer::Probed(Probed::NothingUnread) => {
+                        outage.contact();
+                        self.feed.set_connected(true);
+                        (stalled, too_short) = (Duration::ZERO, 0);
+                        continue;
                     }
-                    continue;
-                }
+                    Answer::Probed(Probed::Unread) => {
+                        stalled += probe_after;
+                        if stalled >= self.settings.timeout {
+                            return Err(Trouble::gone("there are messages, but none is delivered"));
+                        }
+                        continue;
+                    }
+                    Answer::Probed(Probed::TooShort(end)) => {
+                        too_short += 1;
+                        if too_short >= SHORT_ANSWERS {
+                            return Ok(Ended::Failed(self.made_anew(end)));
+                        }
+                        continue;
+                    }
+                },
             };
+            let message = message.ok_or_else(|| Trouble::gone("the stream of messages ended"))??;
+            let has_room = self.take_in(&message)?;
             if count == 0 {
                 outage.contact();
                 self.feed.set_connected(true);
             }
             count += 1;
-            stalled = Duration::ZERO;
-            let number = message.sequence_number().ok_or_else(|| Trouble::gone("a message has no sequence number"))?;
-            match self.feed.push(number, &message) {
-                Pushed::Taken { gap, has_room } => {
-                    self.tell_gap(gap);
-                    if !has_room {
-                        self.feed.has_room().await;
-                    }
-                }
-                Pushed::Repeated => {
-                    let detail = format!("message {number} came again");
-                    self.incidents.note(IncidentKind::Repeated, Some(self.feed.partition()), 1, detail);
-                }
+            (stalled, too_short) = (Duration::ZERO, 0);
+            if count.is_multiple_of(SIZES_KNOWN_AFTER) && !self.fits(prefetch) {
+                return Ok(Ended::PrefetchDoesNotFit);
             }
-            if count.is_power_of_two() && count >= SIZES_KNOWN_AFTER && self.is_too_large(prefetch) {
-                return Ok(Ended::PrefetchTooLarge);
+            if !has_room {
+                self.feed.has_room().await;
             }
         }
     }
 
-    /// Ask about a silent partition, over its own connection: one that is frozen
-    /// gives no answer. Says whether it has messages that did not come; the inner
-    /// error is final.
-    async fn probe(&self, connection: &Connection) -> std::result::Result<Result<bool>, Trouble> {
+    /// Put a message into the feed; says whether there is room for more.
+    fn take_in(&self, message: &Message) -> std::result::Result<bool, Trouble> {
+        let number = message.sequence_number().ok_or_else(|| Trouble::gone("a message has no sequence number"))?;
+        Ok(match self.feed.push(number, message) {
+            Pushed::Taken { has_room, .. } => has_room,
+            Pushed::Repeated => {
+                let detail = format!("message {number} came again");
+                self.incidents.note(IncidentKind::Repeated, Some(self.feed.partition()), 1, detail);
+                true
+            }
+        })
+    }
+
+    /// Ask about a silent partition while messages may come all the same: to attach
+    /// may take longer than silence is trusted, and holds up questions.
+    async fn probe_beside(
+        &self,
+        connection: &Connection,
+        messages: &mut (impl Stream<Item = std::result::Result<Message, Trouble>> + Unpin),
+    ) -> std::result::Result<Answer, Trouble> {
+        // Until there is an answer nobody may think that it is idle.
+        self.feed.set_connected(false);
+        tokio::select! {
+            biased;
+            message = messages.next() => {
+                self.feed.set_connected(true);
+                Ok(Answer::Message(message))
+            }
+            probed = self.probe(connection) => Ok(Answer::Probed(probed?)),
+        }
+    }
+
+    /// Ask about the partition, over its own connection: one that is frozen gives no
+    /// answer.
+    async fn probe(&self, connection: &Connection) -> std::result::Result<Probed, Trouble> {
         let received = self.feed.received();
         let state = connection.state(self.feed.partition()).await?;
         if state.end < received {
-            return Ok(Err(made_anew(&self.settings, self.feed.partition(), received, state.end)));
+            return Ok(Probed::TooShort(state.end));
         }
-        self.tell_gap(self.feed.skip_to(state.begin));
+        self.feed.skip_to(state.begin);
         self.feed.learn_end(state.end);
-        Ok(Ok(state.end > received && !state.is_empty()))
+        let is_unread = state.end > received && !state.is_empty();
+        Ok(if is_unread { Probed::Unread } else { Probed::NothingUnread })
     }
 
-    fn tell_gap(&self, gap: OffsetRange) {
-        tell_gap(&self.settings, &self.incidents, self.feed.partition(), gap);
+    fn made_anew(&self, end: u64) -> Error {
+        made_anew(&self.settings, self.feed.partition(), self.feed.received(), end)
     }
 
-    /// How many messages may be under way, by the sizes of those that came.
+    /// How many messages may be under way, by the sizes of those that came last.
     fn prefetch(&self) -> u32 {
-        let most = self.settings.prefetch.max(1);
-        let Some(mean) = self.feed.mean_bytes().filter(|mean| *mean > 0) else { return most };
+        let mean = self.feed.mean_bytes().unwrap_or(LARGEST_MESSAGE_BYTES);
         let fits = u32::try_from(self.prefetch_bytes / mean).unwrap_or(u32::MAX);
-        most.min(fits.max(MIN_PREFETCH))
+        self.settings.prefetch.max(1).min(fits.max(MIN_PREFETCH))
     }
 
-    fn is_too_large(&self, prefetch: u32) -> bool {
-        u64::from(prefetch) > u64::from(self.prefetch()) * PREFETCH_TOLERANCE
+    fn fits(&self, prefetch: u32) -> bool {
+        let wanted = self.prefetch();
+        prefetch <= wanted.saturating_mul(PREFETCH_TOLERANCE) && wanted <= prefetch.saturating_mul(PREFETCH_TOLERANCE)
     }
+}
+
+/// What comes first: a message, or the answer to a question.
+enum Answer {
+    Message(Option<std::result::Result<Message, Trouble>>),
+    Probed(Probed),
 }
 
 /// The position of the first message that has not come. The service may refuse a
@@ -172,21 +243,6 @@ fn behind(received: u64) -> Position {
         Some(number) => Position::SequenceNumber { number, inclusive: false },
         None => Position::Earliest,
     }
-}
-
-/// Tell of messages that have expired, where the run goes on without them.
-pub(super) fn tell_gap(
-    settings: &EventHubsSettings,
-    incidents: &Incidents,
-    partition: &crate::model::PartitionId,
-    gap: OffsetRange,
-) {
-    if gap.is_empty() || settings.on_data_loss == OnDataLoss::Fail {
-        return;
-    }
-    let detail = format!("the messages {} to {} had expired", gap.start.0, gap.end.0 - 1);
-    tracing::warn!("partition {partition} of the {}: {detail}; going on without them", settings.hub);
-    incidents.note(IncidentKind::Lost, Some(partition), gap.len(), detail);
 }
 
 /// The partition ends before the place where it was read to.

@@ -4,8 +4,6 @@
 //! A position is fixed before anything is received, so that a connection which
 //! breaks is opened again where it stands, and not "at the end".
 
-use std::time::Duration;
-
 use futures::StreamExt as _;
 
 use super::settings::{EventHubsSettings, StartAt};
@@ -21,8 +19,9 @@ pub(super) async fn resolve(
     settings: &EventHubsSettings,
     connection: &Connection,
     partition: &PartitionId,
-    state: &PartitionState,
 ) -> std::result::Result<Result<u64>, Trouble> {
+    // Asked for each time: what was there may have expired since.
+    let state = &connection.state(partition).await?;
     let position = match settings.start_of(partition) {
         StartAt::Earliest => return Ok(Ok(state.begin)),
         StartAt::Latest => return Ok(Ok(state.end)),
@@ -41,7 +40,7 @@ pub(super) async fn resolve(
             Position::EnqueuedTime { time_us: *time_us, inclusive: *inclusive }
         }
     };
-    first_at(settings, connection, partition, position).await.map(Ok)
+    first_at(settings, partition, position).await.map(Ok)
 }
 
 /// Whether a partition has a message that came at this time or later; the service
@@ -51,8 +50,20 @@ fn has_from(state: &PartitionState, time_us: i64, inclusive: bool) -> bool {
     !state.is_empty() && (last_us > time_us || (inclusive && last_us == time_us))
 }
 
-/// The sequence number of the first message at a position, which is there.
+/// The sequence number of the first message at a position, which is there. The
+/// connection is its own: a receiver is attached until its connection is closed.
 async fn first_at(
+    settings: &EventHubsSettings,
+    partition: &PartitionId,
+    position: Position,
+) -> std::result::Result<u64, Trouble> {
+    let connection = settings.hub.connect(&settings.consumer_group, settings.timeout).await?;
+    let first = first_of(settings, &connection, partition, position).await;
+    connection.close().await;
+    first
+}
+
+async fn first_of(
     settings: &EventHubsSettings,
     connection: &Connection,
     partition: &PartitionId,
@@ -62,11 +73,10 @@ async fn first_at(
     let receiver = ReceiverSettings { partition: partition.clone(), position, prefetch: 1, owner_level };
     let receiver = connection.receiver(&receiver).await?;
     let mut messages = receiver.messages();
-    let waited = tokio::time::timeout(settings.timeout.max(Duration::from_secs(1)), messages.next()).await;
-    let message = match waited {
+    let message = match tokio::time::timeout(settings.timeout, messages.next()).await {
         Ok(Some(message)) => message?,
         Ok(None) | Err(_) => {
-            return Err(Trouble::gone(format!("no message of partition {partition} came from the position `start`")));
+            return Err(Trouble::gone(format!("partition {partition} gave no message from the position `start` on")));
         }
     };
     message.sequence_number().ok_or_else(|| Trouble::gone("a message has no sequence number"))

@@ -1,6 +1,7 @@
 //! The source of an event hub without its service: feeds, blocks, chunks.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::{Array as _, AsArray as _};
 use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
@@ -9,15 +10,34 @@ use tokio::sync::Notify;
 
 use super::block::Block;
 use super::chunks::Chunks;
-use super::feed::{Feed, FeedBounds, Pushed, Taken};
+use super::feed::{Available, Feed, FeedBounds, Item, Pushed, Until};
 use super::fields::{HubField, all_fields};
-use super::settings::OnDataLoss;
+use super::settings::{EventHubsSettings, OnDataLoss, StartAt};
 use crate::ErrorKind;
-use crate::event_hubs::Message;
+use crate::event_hubs::{HubSettings, Message, Transport};
 use crate::model::{Offset, OffsetRange, PartitionId};
 use crate::source::{Chunk, ChunkSender};
 
-const BOUNDS: FeedBounds = FeedBounds { block_bytes: 20, buffer_bytes: 100, max_message_bytes: 12 };
+/// A message weighs its body, its fields and its place: about a hundred bytes.
+const BOUNDS: FeedBounds = FeedBounds { block_bytes: 700, buffer_bytes: 3000, max_message_bytes: 12 };
+
+/// Settings with the defaults of the pipeline file.
+pub(super) fn settings() -> EventHubsSettings {
+    let connection = "Endpoint=sb://n;SharedAccessKeyName=k;SharedAccessKey=s";
+    let hub = HubSettings::of_connection_string(connection, Some("hub".to_owned()), Transport::Amqp, None).unwrap();
+    EventHubsSettings {
+        hub,
+        consumer_group: "$Default".to_owned(),
+        start: StartAt::Earliest,
+        partition_starts: Default::default(),
+        owner_level: Some(0),
+        prefetch: 5000,
+        on_data_loss: OnDataLoss::Fail,
+        timeout: Duration::from_secs(30),
+        max_outage: Duration::from_secs(600),
+        buffer_bytes: 64 << 20,
+    }
+}
 
 fn names() -> Vec<String> {
     all_fields().fields().iter().map(|field| field.name().clone()).collect()
@@ -41,6 +61,10 @@ fn range(start: u64, end: u64) -> OffsetRange {
     OffsetRange { start: Offset(start), end: Offset(end) }
 }
 
+fn end(feed: &Feed, next: u64, on_data_loss: OnDataLoss) -> u64 {
+    feed.available(next, Until::Known, on_data_loss).unwrap().end
+}
+
 /// All that a range has now: blocks and gaps.
 fn take(feed: &Feed, range: &mut OffsetRange) -> (Vec<Block>, Vec<OffsetRange>) {
     let (mut blocks, mut gaps) = (Vec::new(), Vec::new());
@@ -48,8 +72,8 @@ fn take(feed: &Feed, range: &mut OffsetRange) -> (Vec<Block>, Vec<OffsetRange>) 
         && let Some(taken) = feed.take(range, OnDataLoss::Continue).unwrap()
     {
         match taken {
-            Taken::Block(block) => blocks.push(block),
-            Taken::Gap(gap) => gaps.push(gap),
+            Item::Block(block) => blocks.push(block),
+            Item::Gap(gap) => gaps.push(gap),
         }
     }
     (blocks, gaps)
@@ -138,10 +162,10 @@ fn gap_ends_a_run_that_must_not_lose_but_not_what_comes_before_it() {
     let feed = feed(0, 0, 0);
     push(&feed, 0);
     push(&feed, 3);
-    assert_eq!(feed.end(0, OnDataLoss::Continue).unwrap(), 4);
-    assert_eq!(feed.end(0, OnDataLoss::Fail).unwrap(), 1);
+    assert_eq!(end(&feed, 0, OnDataLoss::Continue), 4);
+    assert_eq!(end(&feed, 0, OnDataLoss::Fail), 1);
     assert!(feed.take(&mut range(0, 1), OnDataLoss::Fail).unwrap().is_some());
-    let error = feed.end(1, OnDataLoss::Fail).unwrap_err();
+    let error = feed.available(1, Until::Known, OnDataLoss::Fail).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Data);
     assert!(error.to_string().contains("messages 1 to 2 of partition 7"), "{error}");
 }
@@ -149,10 +173,20 @@ fn gap_ends_a_run_that_must_not_lose_but_not_what_comes_before_it() {
 #[test]
 fn what_expired_before_the_start_is_a_gap_of_its_own() {
     let feed = feed(10, 25, 25);
-    assert_eq!(feed.end(10, OnDataLoss::Continue).unwrap(), 25);
+    assert_eq!(feed.available(10, Until::Known, OnDataLoss::Continue).unwrap(), Available { first: 25, end: 25 });
     let (blocks, gaps) = take(&feed, &mut range(10, 20));
     assert_eq!((blocks.len(), gaps), (0, vec![range(10, 20)]));
     assert_eq!(take(&feed, &mut range(20, 25)).1, vec![range(20, 25)]);
+}
+
+#[test]
+fn partition_without_connection_is_read_up_to_what_has_come() {
+    let feed = feed(0, 0, 100);
+    push(&feed, 0);
+    assert_eq!(end(&feed, 0, OnDataLoss::Fail), 1);
+    feed.set_connected(true);
+    assert_eq!(end(&feed, 0, OnDataLoss::Fail), 100);
+    assert_eq!(feed.available(0, Until::Sealed(40), OnDataLoss::Fail).unwrap().end, 40);
 }
 
 #[test]
@@ -160,10 +194,13 @@ fn what_came_before_a_failure_is_read_first() {
     let feed = feed(0, 0, 100);
     push(&feed, 0);
     feed.fail(crate::Error::unavailable("gone"));
-    assert_eq!(feed.end(0, OnDataLoss::Fail).unwrap(), 1);
-    let mut wanted = range(0, 2);
+    assert_eq!(end(&feed, 0, OnDataLoss::Fail), 1);
+    let sealed = feed.available(0, Until::Sealed(100), OnDataLoss::Fail).unwrap();
+    assert_eq!(sealed, Available { first: 0, end: 1 });
+    let mut wanted = range(0, 1);
     assert!(feed.take(&mut wanted, OnDataLoss::Fail).unwrap().is_some());
-    assert!(feed.take(&mut wanted, OnDataLoss::Fail).is_err());
+    assert!(feed.available(1, Until::Sealed(1), OnDataLoss::Fail).is_ok(), "nothing more is wanted");
+    assert!(feed.available(1, Until::Known, OnDataLoss::Fail).is_err());
 }
 
 #[tokio::test]
@@ -241,7 +278,7 @@ proptest! {
                         }
                     }
                     Step::Read(count) => {
-                        let end = feed.end(next, OnDataLoss::Continue).unwrap().min(next + count);
+                        let end = end(&feed, next, OnDataLoss::Continue).min(next + count);
                         let mut wanted = range(next, end);
                         let (blocks, gaps) = take(&feed, &mut wanted);
                         prop_assert!(wanted.is_empty());

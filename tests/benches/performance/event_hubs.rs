@@ -1,0 +1,207 @@
+//! From an event hub to committed rows, against a bare loop over the official
+//! client: where the time goes.
+
+use std::fs;
+use std::time::Instant;
+
+use azure_messaging_eventhubs::{ConsumerClient, OpenReceiverOptions, StartLocation, StartPosition};
+use bytes::Bytes;
+use cpu_time::ProcessTime;
+use futures::StreamExt as _;
+use weir::config::{SourceConfig, SystemSurroundings};
+use weir::env::Env;
+use weir::source::event_hubs::EventHubsSource;
+use weir::source::generator::GeneratorSettings;
+use weir::source::{ChunkBounds, ChunkSender, EpochBounds, Source as _};
+use weir_tests::event_hubs::{LocalHubs, Settings};
+
+use super::run_on;
+
+const HUB: &str = "telemetry";
+const PREFETCH: u32 = 5000;
+const ROUNDS: usize = 3;
+
+const PIPELINE: &str = r#"
+[pipeline]
+name = "bench"
+checkpoint = "run/checkpoint"
+trigger = "available-now"
+threads = THREADS
+
+[source.event_hubs]
+connection_string = "CONNECTION"
+start = "earliest"
+
+[parser]
+plugin = "builtin:json"
+config = { columns = """deviceId string, ts as event_time timestamp, temperature double, humidity double,
+    pressure double, battery double, lat double, lon double, status string""" }
+
+[table.readings]
+path = "run/readings"
+columns = ["message.enqueued_time as enqueued", "message.partition as partition", "deviceId", "event_time",
+    "temperature", "humidity", "pressure", "battery", "lat", "lon", "status"]
+"#;
+
+/// What a contender took for all events.
+#[derive(Debug, Clone, Copy)]
+struct Cost {
+    wall: f64,
+    cpu: f64,
+}
+
+fn measured(work: impl FnOnce()) -> Cost {
+    let (wall, cpu) = (Instant::now(), ProcessTime::now());
+    work();
+    Cost { wall: wall.elapsed().as_secs_f64(), cpu: cpu.elapsed().as_secs_f64() }
+}
+
+fn runtime(threads: usize) -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build().unwrap()
+}
+
+/// Bodies of about this many bytes: one reading or several, and white space.
+fn bodies(events: u64, bytes: usize) -> Vec<Bytes> {
+    let readings_per_message = u32::try_from((bytes / 190).max(1)).unwrap();
+    let settings = GeneratorSettings { readings_per_message, ..GeneratorSettings::default() };
+    let body = |offset| {
+        let mut body = Vec::with_capacity(bytes + 64);
+        settings.write_message(0, offset, &mut body);
+        body.resize(body.len().max(bytes), b' ');
+        Bytes::from(body)
+    };
+    (0..events).map(body).collect()
+}
+
+/// What anybody would write: a client and a loop for each partition.
+fn bare(connection: &str, partitions: usize, events: u64, threads: usize) {
+    runtime(threads).block_on(async {
+        let mut tasks = Vec::new();
+        for partition in 0..partitions {
+            let connection = connection.to_owned();
+            let origin = format!("amqp://{}", connection.split("sb://").nth(1).unwrap().split(';').next().unwrap());
+            tasks.push(tokio::spawn(async move {
+                let client = ConsumerClient::builder().with_custom_endpoint(origin);
+                let client = client.open_with_connection_string(&connection, Some(HUB)).await.unwrap();
+                let start = StartPosition { location: StartLocation::Earliest, inclusive: false };
+                let options = OpenReceiverOptions {
+                    prefetch: Some(PREFETCH),
+                    start_position: Some(start),
+                    ..OpenReceiverOptions::default()
+                };
+                let receiver = client.open_receiver_on_partition(partition.to_string(), Some(options)).await.unwrap();
+                let mut stream = receiver.stream_events();
+                let mut bytes = 0;
+                for _ in 0..events / partitions as u64 {
+                    let event = stream.next().await.unwrap().unwrap();
+                    bytes += std::hint::black_box(event.event_data().body().map_or(0, <[u8]>::len));
+                }
+                bytes
+            }));
+        }
+        for task in tasks {
+            assert!(task.await.unwrap() > 0);
+        }
+    });
+}
+
+/// The source alone: into chunks, which nobody looks at.
+fn source_alone(text: &str, events: u64, threads: usize) {
+    let (pipeline, _) = weir::config::parse(text.as_bytes(), "p.toml".as_ref(), &[], &SystemSurroundings).unwrap();
+    let SourceConfig::EventHubs(settings) = &pipeline.source else { panic!("it is an event hub") };
+    let (bounds, chunks): (EpochBounds, ChunkBounds) = (pipeline.epoch_bounds, pipeline.chunk_bounds);
+    let mut source = EventHubsSource::new((**settings).clone(), &Env::system(), chunks).unwrap();
+    source.select_fields(&["enqueued_time".to_owned(), "partition".to_owned()]).unwrap();
+    runtime(threads).block_on(async {
+        source.seal().await.unwrap();
+        let mut read = 0;
+        while let Some(range) = source.plan(bounds).await.unwrap() {
+            let (out, mut inbox) = ChunkSender::bounded(1);
+            let count = async {
+                let mut messages = 0;
+                while let Some(chunk) = inbox.recv().await {
+                    messages += chunk.messages() as u64;
+                }
+                messages
+            };
+            let (done, messages) = tokio::join!(source.read(&range, out), count);
+            done.unwrap();
+            read += messages;
+        }
+        assert_eq!(read, events);
+    });
+}
+
+/// Print events a second for each size and number of partitions, measured in turn.
+pub(super) fn print() {
+    // The bare client panics where two providers are compiled in and none is chosen.
+    let _chosen = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    println!("event hub to Delta, events a second; each on a local endpoint in this process");
+    println!(
+        "{:<22} {:>11} {:>11} {:>11} {:>11} {:>9} {:>9}",
+        "", "bare, 1 thr", "bare, 2 thr", "chunks", "to Delta", "of bare 1", "of bare 2"
+    );
+    for (bytes, events) in [(250, 200_000_u64), (2000, 100_000)] {
+        let bodies = bodies(events, bytes);
+        for partitions in [1, 4] {
+            let hubs = LocalHubs::start_blocking(Settings::hub(HUB, partitions));
+            for partition in 0..partitions {
+                hubs.append_many(HUB, partition, bodies.iter().skip(partition).step_by(partitions).cloned());
+            }
+            compare(&hubs, partitions, events, bytes);
+        }
+    }
+    println!("the service alone takes 0.2 to 0.4 s of a core for a million events");
+    println!();
+}
+
+fn compare(hubs: &LocalHubs, partitions: usize, events: u64, bytes: usize) {
+    let folder = tempfile::tempdir().unwrap();
+    let connection = hubs.connection_string(HUB);
+    let text = PIPELINE.replace("CONNECTION", &connection).replace("THREADS", "1");
+    let mut costs: [Vec<Cost>; 4] = std::array::from_fn(|_| Vec::new());
+    let mut profile = String::new();
+    for round in 0..=ROUNDS {
+        let mut of_pipeline = super::streams::Sum::default();
+        let round_costs = [
+            measured(|| bare(&connection, partitions, events, 1)),
+            measured(|| bare(&connection, partitions, events, 2)),
+            measured(|| source_alone(&text, events, 1)),
+            measured(|| {
+                let (summary, _, _) = run_on(folder.path(), &text, 1, &mut of_pipeline);
+                assert_eq!(summary.counts.messages, events);
+            }),
+        ];
+        profile = format!("{:?}", super::streams::in_ms(&of_pipeline));
+        fs::remove_dir_all(folder.path().join("run")).unwrap();
+        // The first round warms up.
+        if round > 0 {
+            costs.iter_mut().zip(round_costs).for_each(|(costs, cost)| costs.push(cost));
+        }
+    }
+    let median = |costs: &Vec<Cost>, of: fn(&Cost) -> f64| {
+        let mut values: Vec<f64> = costs.iter().map(of).collect();
+        values.sort_by(f64::total_cmp);
+        values[values.len() / 2]
+    };
+    let walls: Vec<f64> = costs.iter().map(|costs| median(costs, |cost| cost.wall)).collect();
+    let cpus: Vec<f64> = costs.iter().map(|costs| median(costs, |cost| cost.cpu)).collect();
+    let rate = |wall: f64| events as f64 / wall;
+    println!(
+        "{:<22} {:>11.0} {:>11.0} {:>11.0} {:>11.0} {:>8.2}x {:>8.2}x",
+        format!("{bytes} B, {partitions} partition(s)"),
+        rate(walls[0]),
+        rate(walls[1]),
+        rate(walls[2]),
+        rate(walls[3]),
+        walls[0] / walls[3],
+        walls[1] / walls[3]
+    );
+    let each = |cpu: f64| cpu * 1e6 / events as f64;
+    println!(
+        "    CPU an event: client and service {:.1} µs, into chunks {:+.1}, parse and Delta {:+.1}; threads in ms: {profile}",
+        each(cpus[0]),
+        each(cpus[2] - cpus[0]),
+        each(cpus[3] - cpus[2])
+    );
+}
