@@ -90,3 +90,32 @@ fn every_message_is_in_the_table_once_across_runs() {
     expected.sort_unstable();
     assert_eq!(rows(folder.path()), expected);
 }
+
+#[test]
+fn partition_that_appeared_while_nothing_ran_is_read_from_its_beginning() {
+    let hubs = LocalHubs::start_blocking(Settings::hub("telemetry", 1));
+    let folder = project("available-now", "start = \"latest\"");
+    fill(&hubs, 1, 0, 10);
+    run(folder.path(), &hubs);
+    assert_eq!(rows(folder.path()), []);
+    hubs.add_partition("telemetry");
+    fill(&hubs, 2, 10, 20);
+    run(folder.path(), &hubs);
+    let first = (10..20).map(|id| ("0".to_owned(), id, id));
+    let second = (0..10).map(|number| ("1".to_owned(), number, number + 10));
+    assert_eq!(rows(folder.path()), first.chain(second).collect::<Vec<_>>());
+}
+
+#[test]
+fn large_and_small_messages_pass_a_small_buffer() {
+    let hubs = LocalHubs::start_blocking(Settings::hub("telemetry", 2));
+    let body = |id: u64, bytes: usize| format!("{{\"id\": {id}}}{}", " ".repeat(bytes)).into();
+    for partition in 0..2 {
+        // Sizes change within the stream, and with them how many may be under way.
+        let sizes = (0..900).map(|id| body(id, if id / 300 == 1 { 60_000 } else { 10 }));
+        hubs.append_many("telemetry", partition, sizes);
+    }
+    let folder = project("available-now", "start = \"earliest\"\nbuffer = \"1MiB\"");
+    run(folder.path(), &hubs);
+    assert!(rows(folder.path()) == filled(2, 0, 900));
+}

@@ -182,6 +182,7 @@ fn line(progress: &Progress) -> String {
     let files = files.map_or(String::new(), |files| format!(" in {}", counted(files, "file")));
     let closed = progress.state_operators.iter().filter(|step| step.operator_name.starts_with("window."));
     let behind = [
+        (progress.num_lost_messages, "lost message"),
         (closed.map(|step| step.num_rows_removed).sum(), "window"),
         (progress.state_operators.iter().map(|step| step.num_alerts).sum(), "alert"),
     ];
@@ -198,9 +199,11 @@ fn line(progress: &Progress) -> String {
     )
 }
 
-/// What became of rows in the steps behind them, and what did not.
-fn behind_the_rows(counts: &Counts) -> [(u64, &'static str); 5] {
+/// What was lost before the rows, what became of them in the steps behind them, and
+/// what did not.
+fn behind_the_rows(counts: &Counts) -> [(u64, &'static str); 6] {
     [
+        (counts.lost, "lost message"),
         (counts.windows, "window"),
         (counts.alerts, "alert"),
         (counts.late, "late row"),

@@ -19,7 +19,7 @@ use super::run_on;
 
 const HUB: &str = "telemetry";
 const PREFETCH: u32 = 5000;
-const ROUNDS: usize = 3;
+const ROUNDS: usize = 2;
 
 const PIPELINE: &str = r#"
 [pipeline]
@@ -141,7 +141,7 @@ pub(super) fn print() {
         "{:<22} {:>11} {:>11} {:>11} {:>11} {:>9} {:>9}",
         "", "bare, 1 thr", "bare, 2 thr", "chunks", "to Delta", "of bare 1", "of bare 2"
     );
-    for (bytes, events) in [(250, 200_000_u64), (2000, 100_000)] {
+    for (bytes, events) in [(250, 600_000_u64), (2000, 250_000)] {
         let bodies = bodies(events, bytes);
         for partitions in [1, 4] {
             let hubs = LocalHubs::start_blocking(Settings::hub(HUB, partitions));

@@ -10,7 +10,7 @@ use super::super::file::join;
 use super::super::raw::event_hubs as raw;
 use super::super::texts;
 use super::{Check, MIB, bytes};
-use crate::event_hubs::{Credential, HubSettings, Identity, StringProblem, Transport};
+use crate::event_hubs::{Credential, HubSettings, Identity, Position, StringProblem, Transport};
 use crate::model::PartitionId;
 use crate::source::event_hubs::{EventHubsSettings, OnDataLoss, StartAt};
 
@@ -271,11 +271,11 @@ impl Check<'_> {
         let table = match raw {
             Value::String(text) => {
                 let start = match text.as_str() {
-                    "earliest" | "-1" => Some(StartAt::Earliest),
+                    "earliest" | "-1" => Some(StartAt::At(Position::Earliest)),
                     "latest" | "@latest" => Some(StartAt::Latest),
                     "@earliest" => {
                         tracing::warn!("`{path} = \"@earliest\"` is taken as \"earliest\"; connectors spell it \"-1\"");
-                        Some(StartAt::Earliest)
+                        Some(StartAt::At(Position::Earliest))
                     }
                     _ => None,
                 };
@@ -297,17 +297,17 @@ impl Check<'_> {
         let raw::StartAt { sequence_number, offset, enqueued_time, inclusive } = table;
         let inclusive = inclusive.unwrap_or(true);
         match (sequence_number, offset, enqueued_time) {
-            (Some(number), None, None) => Some(StartAt::SequenceNumber { number, inclusive }),
+            (Some(number), None, None) => Some(StartAt::At(Position::SequenceNumber { number, inclusive })),
             (None, Some(offset), None) => {
                 let offset = match offset {
                     raw::OffsetText::Text(text) => text,
                     raw::OffsetText::Number(number) => number.to_string(),
                 };
                 match offset.as_str() {
-                    "-1" => Some(StartAt::Earliest),
+                    "-1" => Some(StartAt::At(Position::Earliest)),
                     "@latest" => Some(StartAt::Latest),
                     text if !text.is_empty() && text.chars().all(|c| c.is_ascii_graphic() && c != '\'') => {
-                        Some(StartAt::Offset { offset, inclusive })
+                        Some(StartAt::At(Position::Offset { offset, inclusive }))
                     }
                     _ => {
                         self.wrong(path, "that is not an offset", forms);
@@ -318,7 +318,7 @@ impl Check<'_> {
             (None, None, Some(text)) => {
                 let at = join(path, "enqueued_time");
                 let time = self.text(&at, Some(text), "a time", 0, texts::time_us)?;
-                Some(StartAt::EnqueuedTime { time_us: time, inclusive })
+                Some(StartAt::At(Position::EnqueuedTime { time_us: time, inclusive }))
             }
             _ => {
                 self.wrong(path, "a position is exactly one of them", forms);

@@ -1,7 +1,7 @@
 //! Event hubs as sources: how they are reached and where they begin.
 
 use super::*;
-use crate::event_hubs::{Credential, Identity, Transport};
+use crate::event_hubs::{Credential, Identity, Position, Transport};
 use crate::model::PartitionId;
 use crate::source::event_hubs::{EventHubsSettings, OnDataLoss, StartAt};
 
@@ -43,7 +43,7 @@ fn connection_string_and_start_are_enough() {
     let settings = settings("event_hub = \"a\"\nconnection_string = \"${HUB}\"\nstart = \"earliest\"");
     assert_eq!(settings.hub.to_string(), "event hub a of n.servicebus.windows.net");
     assert_eq!((settings.hub.transport, settings.hub.endpoint), (Transport::Amqp, None));
-    assert_eq!((settings.consumer_group.as_str(), settings.start), ("$Default", StartAt::Earliest));
+    assert_eq!((settings.consumer_group.as_str(), settings.start), ("$Default", StartAt::At(Position::Earliest)));
     assert_eq!((settings.owner_level, settings.prefetch), (Some(0), 5000));
     assert_eq!((settings.on_data_loss, settings.buffer_bytes), (OnDataLoss::Fail, 64 << 20));
 }
@@ -73,12 +73,12 @@ fn every_key_has_its_place() {
     assert_eq!(settings.hub.credential, Credential::Entra(identity));
     assert_eq!(settings.hub.transport, Transport::WebSocket);
     assert_eq!(settings.hub.endpoint.as_ref().map(url::Url::as_str), Some("amqps://proxy:443"));
-    assert_eq!(settings.start, StartAt::EnqueuedTime { time_us: 1_000_000, inclusive: false });
+    assert_eq!(settings.start, StartAt::At(Position::EnqueuedTime { time_us: 1_000_000, inclusive: false }));
     let expected = [
         ("0", StartAt::Latest),
-        ("1", StartAt::Offset { offset: "7".to_owned(), inclusive: true }),
-        ("2", StartAt::SequenceNumber { number: 3, inclusive: true }),
-        ("3", StartAt::Earliest),
+        ("1", StartAt::At(Position::Offset { offset: "7".to_owned(), inclusive: true })),
+        ("2", StartAt::At(Position::SequenceNumber { number: 3, inclusive: true })),
+        ("3", StartAt::At(Position::Earliest)),
     ];
     let expected = expected.map(|(partition, start)| (PartitionId(partition.to_owned()), start));
     assert_eq!(settings.partition_starts, expected.into());

@@ -43,6 +43,7 @@ use self::fields::HubField;
 use self::shares::{Backlog, shares};
 use super::{ChunkBounds, ChunkSender, EpochBounds, Incident, IncidentKind, Incidents, Source};
 use crate::env::{Clock, Env};
+use crate::event_hubs::Position;
 use crate::model::{Epoch, Offset, OffsetRange, PartitionId, SourceRange};
 use crate::{Error, Result};
 
@@ -94,24 +95,26 @@ impl EventHubsSource {
         })
     }
 
-    /// Connect, fix where every partition begins, and begin to receive.
-    async fn start(&mut self) -> Result<()> {
+    /// Connect, fix where every partition begins, and begin to receive; once. Gives
+    /// where the partitions end, if it has just asked.
+    async fn start(&mut self) -> Result<Option<BTreeMap<PartitionId, u64>>> {
         if self.control.is_some() {
-            return Ok(());
+            return Ok(None);
         }
         let mut control =
             Control::new(Arc::clone(&self.settings), Arc::clone(&self.clock), Arc::clone(&self.incidents));
         let standings = control.standings(&self.restored).await?;
         let is_first = self.restored.is_empty();
         let moves = |partition| match self.settings.start_of(partition) {
-            StartAt::Earliest | StartAt::SequenceNumber { .. } => false,
-            StartAt::Latest | StartAt::Offset { .. } | StartAt::EnqueuedTime { .. } => true,
+            StartAt::At(Position::Earliest | Position::SequenceNumber { .. }) => false,
+            StartAt::Latest | StartAt::At(Position::Offset { .. } | Position::EnqueuedTime { .. }) => true,
         };
         self.has_new_positions = is_first && standings.keys().any(moves);
         self.next = standings.iter().map(|(partition, standing)| (partition.clone(), standing.next)).collect();
+        let ends = standings.iter().map(|(partition, standing)| (partition.clone(), standing.end)).collect();
         control.receive(standings, &self.fields, self.chunks);
         self.control = Some(control);
-        Ok(())
+        Ok(Some(ends))
     }
 
     /// The partitions that are received, those that have appeared included.
@@ -194,9 +197,12 @@ impl Source for EventHubsSource {
     }
 
     async fn seal(&mut self) -> Result<()> {
-        self.start().await?;
+        let started = self.start().await?;
         let Some(control) = &mut self.control else { return Ok(()) };
-        let ends = control.ends().await?;
+        let ends = match started {
+            Some(ends) => ends,
+            None => control.ends().await?,
+        };
         for (partition, end) in &ends {
             if let Some(feed) = control.partitions().feed(partition) {
                 feed.learn_end(*end);

@@ -21,13 +21,12 @@ use crate::source::{IncidentKind, Incidents};
 /// How long a partition may be silent before the service is asked about it; half
 /// the timeout, if that is shorter.
 const PROBE_AFTER: Duration = Duration::from_secs(10);
-/// The largest message that the service takes on most tiers.
-const LARGEST_MESSAGE_BYTES: u64 = 1 << 20;
 /// The fewest messages that are under way.
 const MIN_PREFETCH: u32 = 16;
-/// After so many messages of a connection, and again after each so many, the sizes
-/// of the last ones are looked at.
-const SIZES_KNOWN_AFTER: u64 = 64;
+/// After so many messages of a connection their sizes are looked at,
+const SIZES_KNOWN_AFTER: u64 = 8;
+/// and again after each so many.
+const SIZES_CHANGE_AFTER: u64 = 64;
 /// How far a prefetch may be from what the messages' sizes allow before the
 /// connection is opened again with another one.
 const PREFETCH_TOLERANCE: u32 = 4;
@@ -158,7 +157,9 @@ impl Reception {
             }
             count += 1;
             (stalled, too_short) = (Duration::ZERO, 0);
-            if count.is_multiple_of(SIZES_KNOWN_AFTER) && !self.fits(prefetch) {
+            // Before it waits: meanwhile all that may be under way comes.
+            let looks = !has_room || count == SIZES_KNOWN_AFTER || count.is_multiple_of(SIZES_CHANGE_AFTER);
+            if looks && !self.fits(prefetch) {
                 return Ok(Ended::PrefetchDoesNotFit);
             }
             if !has_room {
@@ -217,11 +218,14 @@ impl Reception {
         made_anew(&self.settings, self.feed.partition(), self.feed.received(), end)
     }
 
-    /// How many messages may be under way, by the sizes of those that came last.
+    /// How many messages may be under way, by the sizes of those that came last. As
+    /// long as none has come it is as many as the pipeline allows: another connection
+    /// takes a while to open, and the first few messages say whether it is needed.
     fn prefetch(&self) -> u32 {
-        let mean = self.feed.mean_bytes().unwrap_or(LARGEST_MESSAGE_BYTES);
+        let most = self.settings.prefetch.max(1);
+        let Some(mean) = self.feed.mean_bytes() else { return most };
         let fits = u32::try_from(self.prefetch_bytes / mean).unwrap_or(u32::MAX);
-        self.settings.prefetch.max(1).min(fits.max(MIN_PREFETCH))
+        most.min(fits.max(MIN_PREFETCH))
     }
 
     fn fits(&self, prefetch: u32) -> bool {

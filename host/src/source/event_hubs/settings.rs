@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::event_hubs::HubSettings;
+use crate::event_hubs::{HubSettings, Position};
 use crate::model::PartitionId;
 
 /// An event hub and how it is read.
@@ -36,31 +36,10 @@ pub struct EventHubsSettings {
 /// Where a partition begins that no checkpoint knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StartAt {
-    /// At the first message that is still there.
-    Earliest,
     /// Behind the last message of this moment.
     Latest,
-    /// At the message with this sequence number, or behind it.
-    SequenceNumber {
-        /// The sequence number.
-        number: u64,
-        /// Whether that message is the first one.
-        inclusive: bool,
-    },
-    /// At the message with this offset, or behind it.
-    Offset {
-        /// The offset, as the service gave it.
-        offset: String,
-        /// Whether that message is the first one.
-        inclusive: bool,
-    },
-    /// At the first message that came at this time or later.
-    EnqueuedTime {
-        /// Microseconds since 1970-01-01T00:00:00Z.
-        time_us: i64,
-        /// Whether a message that came at this very time counts.
-        inclusive: bool,
-    },
+    /// There.
+    At(Position),
 }
 
 /// What happens when messages have expired before they were read.

@@ -23,24 +23,24 @@ pub(super) async fn resolve(
     // Asked for each time: what was there may have expired since.
     let state = &connection.state(partition).await?;
     let position = match settings.start_of(partition) {
-        StartAt::Earliest => return Ok(Ok(state.begin)),
         StartAt::Latest => return Ok(Ok(state.end)),
-        StartAt::SequenceNumber { number, inclusive } => {
+        StartAt::At(position) => position,
+    };
+    match position {
+        Position::Earliest => return Ok(Ok(state.begin)),
+        Position::SequenceNumber { number, inclusive } => {
             let start = number.saturating_add(u64::from(!inclusive));
             return Ok(if start > state.end { Err(beyond(settings, partition, start, state)) } else { Ok(start) });
         }
         // Nothing is there that could be at the position or behind it.
-        StartAt::Offset { .. } if state.is_empty() => return Ok(Ok(state.end)),
-        StartAt::Offset { offset, inclusive: false } if *offset == state.last_offset => return Ok(Ok(state.end)),
-        StartAt::EnqueuedTime { time_us, inclusive } if !has_from(state, *time_us, *inclusive) => {
+        Position::Offset { .. } if state.is_empty() => return Ok(Ok(state.end)),
+        Position::Offset { offset, inclusive: false } if *offset == state.last_offset => return Ok(Ok(state.end)),
+        Position::EnqueuedTime { time_us, inclusive } if !has_from(state, *time_us, *inclusive) => {
             return Ok(Ok(state.end));
         }
-        StartAt::Offset { offset, inclusive } => Position::Offset { offset: offset.clone(), inclusive: *inclusive },
-        StartAt::EnqueuedTime { time_us, inclusive } => {
-            Position::EnqueuedTime { time_us: *time_us, inclusive: *inclusive }
-        }
-    };
-    first_at(settings, partition, position).await.map(Ok)
+        Position::Offset { .. } | Position::EnqueuedTime { .. } => {}
+    }
+    first_at(settings, partition, position.clone()).await.map(Ok)
 }
 
 /// Whether a partition has a message that came at this time or later; the service

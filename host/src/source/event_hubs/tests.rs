@@ -14,7 +14,7 @@ use super::feed::{Available, Feed, FeedBounds, Item, Pushed, Until};
 use super::fields::{HubField, all_fields};
 use super::settings::{EventHubsSettings, OnDataLoss, StartAt};
 use crate::ErrorKind;
-use crate::event_hubs::{HubSettings, Message, Transport};
+use crate::event_hubs::{HubSettings, Message, Position, Transport};
 use crate::model::{Offset, OffsetRange, PartitionId};
 use crate::source::{Chunk, ChunkSender};
 
@@ -28,7 +28,7 @@ pub(super) fn settings() -> EventHubsSettings {
     EventHubsSettings {
         hub,
         consumer_group: "$Default".to_owned(),
-        start: StartAt::Earliest,
+        start: StartAt::At(Position::Earliest),
         partition_starts: Default::default(),
         owner_level: Some(0),
         prefetch: 5000,
