@@ -130,7 +130,8 @@ fn check_tables(folder: &Path) {
         let second = part(11..13) * 3600 + part(14..16) * 60 + part(17..19);
         let device = row["deviceId"].as_str().unwrap().to_owned();
         let summary = expected.remove(&(device, second / WINDOW_SECONDS));
-        let (count, temperature, battery) = summary.unwrap_or_else(|| panic!("nobody expects, or twice: {row}"));
+        assert!(summary.is_some(), "nobody expects, or twice: {row}");
+        let (count, temperature, battery) = summary.unwrap();
         assert_eq!(row["message_count"], count, "{row}");
         for (name, [sum, least, most, last]) in [("temperature", temperature), ("battery", battery)] {
             let near = |column: String, tenths: f64| {
@@ -186,7 +187,7 @@ fn kill_while_the_hub_is_written_to_loses_and_doubles_no_reading_window_or_alert
     let is_done = Arc::new(AtomicBool::new(false));
     let writer = {
         let (hubs, is_done) = (Arc::clone(&hubs), Arc::clone(&is_done));
-        std::thread::spawn(move || write(&hubs, &is_done))
+        weir::env::worker("writer", move || write(&hubs, &is_done)).unwrap()
     };
     for _ in 0..kills {
         let mut process = run(folder.path(), &hubs).stderr(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();

@@ -43,7 +43,7 @@ fn check(keys: &str, firsts: [u64; 3]) {
 
 #[test]
 fn first_start_begins_where_the_pipeline_says() {
-    let offset = hubs().messages("telemetry", 0)[4].place.offset.clone();
+    let offset = hubs().messages("telemetry", 0)[4].place.offset;
     let cases = [
         ("start = \"earliest\"".to_owned(), [100; 3]),
         ("start = \"-1\"".to_owned(), [100; 3]),
@@ -132,7 +132,7 @@ fn messages_bring_their_fields_into_tables() {
     let shown = succeed(folder.path(), &["table", "show", "data/fields", "--json"]);
     let mut rows: Vec<Value> = shown.lines().map(|row| serde_json::from_str(row).unwrap()).collect();
     rows.sort_by_key(|row| row["number"].as_u64());
-    let offset = |number: usize| hubs.messages("telemetry", 0)[number].place.offset.clone();
+    let offset = |number: usize| hubs.messages("telemetry", 0)[number].place.offset;
     let parsed = |row: &Value, column: &str| -> Value { serde_json::from_str(row[column].as_str().unwrap()).unwrap() };
     assert_eq!(rows[0]["partition"], "0");
     assert_eq!((&rows[0]["publisher"], &rows[0]["key"]), (&json!("gateway"), &json!("sensor-7")));
@@ -185,13 +185,10 @@ fn secret_of_a_connection_string_is_seen_nowhere() {
     for broken in [
         connection.replace("Endpoint=", "Endpont="),
         connection.replace("SharedAccessKeyName=", "Name="),
-        connection.replace("SharedAccessKey=", "SharedAccessKey="),
         CANARY.to_owned(),
         format!("Endpoint={CANARY};SharedAccessKeyName=a;SharedAccessKey={CANARY}"),
     ] {
-        if broken != connection {
-            run(&["check", "pipeline.toml", "--log", "trace"], &broken, 2);
-        }
+        run(&["check", "pipeline.toml", "--log", "trace"], &broken, 2);
     }
     assert!(!printed.contains(CANARY), "printed");
     let written = bytes_below(folder.path());

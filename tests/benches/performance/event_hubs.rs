@@ -108,7 +108,7 @@ fn bare(connection: &str, partitions: usize, events: u64, threads: usize) {
 /// The source alone: into chunks, which nobody looks at.
 fn source_alone(text: &str, events: u64, threads: usize) {
     let (pipeline, _) = weir::config::parse(text.as_bytes(), "p.toml".as_ref(), &[], &SystemSurroundings).unwrap();
-    let SourceConfig::EventHubs(settings) = &pipeline.source else { panic!("it is an event hub") };
+    let SourceConfig::EventHubs(settings) = &pipeline.source else { unreachable!("it is an event hub") };
     let (bounds, chunks): (EpochBounds, ChunkBounds) = (pipeline.epoch_bounds, pipeline.chunk_bounds);
     let mut source = EventHubsSource::new((**settings).clone(), &Env::system(), chunks).unwrap();
     source.select_fields(&["enqueued_time".to_owned(), "partition".to_owned()]).unwrap();

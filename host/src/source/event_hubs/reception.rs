@@ -126,7 +126,7 @@ impl Reception {
             let message = match tokio::time::timeout(probe_after, messages.next()).await {
                 Ok(message) => message,
                 Err(_silent) => match self.probe_beside(connection, &mut messages).await? {
-                    Answer::Message(message) => message,
+                    Answer::Message(message) => *message,
                     Answer::Probed(Probed::NothingUnread) => {
                         outage.contact();
                         self.feed.set_connected(true);
@@ -194,7 +194,7 @@ impl Reception {
             biased;
             message = messages.next() => {
                 self.feed.set_connected(true);
-                Ok(Answer::Message(message))
+                Ok(Answer::Message(Box::new(message)))
             }
             probed = self.probe(connection) => Ok(Answer::Probed(probed?)),
         }
@@ -236,7 +236,7 @@ impl Reception {
 
 /// What comes first: a message, or the answer to a question.
 enum Answer {
-    Message(Option<std::result::Result<Message, Trouble>>),
+    Message(Box<Option<std::result::Result<Message, Trouble>>>),
     Probed(Probed),
 }
 
