@@ -26,3 +26,4 @@ export EVENT_HUBS_CONNECTION_STRING
 set -x
 cargo run --quiet -- send --event-hub telemetry "$example"/input/*.json
 cargo run --quiet -- run "$work/pipeline.toml" --show
+{ set +x; } 2>/dev/null

@@ -146,6 +146,7 @@ impl Feed {
         if !gap.is_empty() {
             state.add_gap(gap);
         }
+        let blocks = state.items.len();
         if state.growing.bytes() + message.body_bytes() > self.bounds.block_bytes {
             state.close_block();
         }
@@ -153,10 +154,10 @@ impl Feed {
         state.received = number + 1;
         state.exists = state.exists.max(state.received);
         state.add_size(bytes);
-        let is_full = state.growing.bytes() >= self.bounds.block_bytes;
-        if is_full {
+        if state.growing.bytes() >= self.bounds.block_bytes {
             state.close_block();
         }
+        let has_block = state.items.len() > blocks;
         // Once for each wait of the reader.
         let is_wanted = state.wanted > 0 && state.received >= state.wanted;
         if is_wanted {
@@ -164,7 +165,7 @@ impl Feed {
         }
         let has_room = state.item_bytes < self.bounds.buffer_bytes;
         drop(state);
-        if is_full || is_wanted || !gap.is_empty() {
+        if has_block || is_wanted || !gap.is_empty() {
             self.arrived.notify_one();
         }
         Pushed::Taken { gap, has_room }

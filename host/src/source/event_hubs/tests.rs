@@ -231,6 +231,23 @@ async fn receiver_waits_for_room_and_goes_on_when_something_is_read() {
     assert_eq!((room, taken.0.is_empty()), ((), false));
 }
 
+#[tokio::test]
+async fn regression_every_block_wakes_the_reader_before_there_is_no_room() {
+    let arrived = Arc::new(Notify::new());
+    let fields = HubField::named(&[]).unwrap();
+    let bounds = FeedBounds { block_bytes: 100, buffer_bytes: 200, max_message_bytes: 1000 };
+    let feed = Feed::new(PartitionId("7".to_owned()), &fields, bounds, Arc::clone(&arrived), (0, 0, 0));
+    feed.want(1000);
+    for number in 0.. {
+        // Two of them do not fit into a block, one does not fill it.
+        let message = Message::made(number, &[b'x'; 60], None);
+        if matches!(feed.push(number, &message), Pushed::Taken { has_room: false, .. }) {
+            break;
+        }
+    }
+    tokio::time::timeout(Duration::from_secs(5), arrived.notified()).await.expect("the reader is told");
+}
+
 /// What happens to a feed.
 #[derive(Debug, Clone)]
 enum Step {
