@@ -30,11 +30,16 @@ pub struct SystemClock;
 
 impl Clock for SystemClock {
     fn now_us(&self) -> i64 {
-        let us = |duration: Duration| i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
-        match SystemTime::now().duration_since(UNIX_EPOCH) {
-            Ok(since) => us(since),
-            Err(before) => -us(before.duration()),
-        }
+        micros_of(SystemTime::now())
+    }
+}
+
+/// A time of the system in microseconds since 1970-01-01T00:00:00Z, before 1970 too.
+pub fn micros_of(time: SystemTime) -> i64 {
+    let us = |duration: Duration| i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
+    match time.duration_since(UNIX_EPOCH) {
+        Ok(since) => us(since),
+        Err(before) => -us(before.duration()),
     }
 }
 

@@ -211,10 +211,7 @@ impl Connection {
         // The last number of a partition that never had a message is -1.
         let end = number(properties.last_enqueued_sequence_number.saturating_add(1));
         let begin = if properties.is_empty { end } else { number(properties.beginning_sequence_number) };
-        let last_enqueued_us = properties.last_enqueued_time_utc.and_then(|time| {
-            let since = time.duration_since(UNIX_EPOCH).ok()?;
-            i64::try_from(since.as_micros()).ok()
-        });
+        let last_enqueued_us = properties.last_enqueued_time_utc.map(env::micros_of);
         Ok(PartitionState { begin, end, last_offset: properties.last_enqueued_offset, last_enqueued_us })
     }
 

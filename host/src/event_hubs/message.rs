@@ -1,13 +1,13 @@
 //! A message as it came from an event hub, read in place.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use azure_core_amqp::message::{AmqpAnnotationKey, AmqpMessageBody, AmqpMessageId, AmqpMessageProperties};
 use azure_core_amqp::{AmqpSimpleValue, AmqpTimestamp, AmqpValue};
 use azure_messaging_eventhubs::models::ReceivedEventData;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Map, Value};
+
+use crate::env::micros_of;
 
 const SEQUENCE_NUMBER: &str = "x-opt-sequence-number";
 const OFFSET: &str = "x-opt-offset";
@@ -49,7 +49,7 @@ impl Message {
     /// When it came, in microseconds since 1970-01-01T00:00:00Z.
     pub fn enqueued_us(&self) -> Option<i64> {
         match self.annotation(ENQUEUED_TIME)? {
-            AmqpValue::TimeStamp(AmqpTimestamp(Some(time))) => Some(micros(*time)),
+            AmqpValue::TimeStamp(AmqpTimestamp(Some(time))) => Some(micros_of(*time)),
             _ => None,
         }
     }
@@ -143,11 +143,6 @@ fn text(value: &AmqpValue) -> Option<&str> {
     }
 }
 
-fn micros(time: SystemTime) -> i64 {
-    let us = |since: std::time::Duration| i64::try_from(since.as_micros()).unwrap_or(i64::MAX);
-    time.duration_since(UNIX_EPOCH).map_or_else(|before| -us(before.duration()), us)
-}
-
 fn add_properties(properties: &AmqpMessageProperties, object: &mut Map<String, Value>) {
     let AmqpMessageProperties {
         message_id,
@@ -201,7 +196,7 @@ fn base64(bytes: &[u8]) -> Value {
 }
 
 fn time(time: &AmqpTimestamp) -> Value {
-    let utc = time.0.and_then(|time| chrono::DateTime::from_timestamp_micros(micros(time)));
+    let utc = time.0.and_then(|time| chrono::DateTime::from_timestamp_micros(micros_of(time)));
     utc.map_or(Value::Null, |utc| Value::from(utc.to_rfc3339_opts(chrono::SecondsFormat::Millis, true)))
 }
 
@@ -282,7 +277,7 @@ impl Message {
         let mut annotations = AmqpAnnotations::new();
         annotations.insert(AmqpSymbol::from(SEQUENCE_NUMBER), i64::try_from(number).unwrap());
         annotations.insert(AmqpSymbol::from(OFFSET), (number * 100).to_string());
-        let time = UNIX_EPOCH + std::time::Duration::from_micros(number * 1000);
+        let time = std::time::UNIX_EPOCH + std::time::Duration::from_micros(number * 1000);
         annotations.insert(AmqpSymbol::from(ENQUEUED_TIME), AmqpTimestamp(Some(time)));
         if let Some(key) = key {
             annotations.insert(AmqpSymbol::from(PARTITION_KEY), key.to_owned());

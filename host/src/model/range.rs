@@ -69,11 +69,24 @@ pub enum SourceRange {
 }
 
 impl SourceRange {
-    /// The bytes of the files; none where there are no files.
-    pub fn file_bytes(&self) -> Option<u64> {
+    /// The files, if it is files.
+    pub fn files(&self) -> Option<&[FileEntry]> {
         match self {
-            Self::Files(files) => Some(files.iter().map(|file| file.size).sum()),
+            Self::Files(files) => Some(files),
             Self::Offsets(_) => None,
         }
+    }
+
+    /// The range of each partition, if it is partitions.
+    pub fn offsets(&self) -> Option<&BTreeMap<PartitionId, OffsetRange>> {
+        match self {
+            Self::Offsets(offsets) => Some(offsets),
+            Self::Files(_) => None,
+        }
+    }
+
+    /// The bytes of the files; none where there are no files.
+    pub fn file_bytes(&self) -> Option<u64> {
+        self.files().map(|files| files.iter().map(|file| file.size).sum())
     }
 }

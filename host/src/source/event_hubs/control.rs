@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use tokio::sync::Notify;
 
 use super::feed::{Feed, FeedBounds};
@@ -42,6 +44,9 @@ pub(super) struct Standing {
     pub(super) end: u64,
 }
 
+/// The answer to a question over a connection, on its way.
+type Answer<'a, T> = BoxFuture<'a, std::result::Result<T, Trouble>>;
+
 /// What asks about the event hub as a whole.
 pub(super) struct Control {
     settings: Arc<EventHubsSettings>,
@@ -75,22 +80,27 @@ impl Control {
         self.connection.as_ref().ok_or_else(|| Trouble::gone("the connection is closed"))
     }
 
-    /// The answer to a question, or none when it is to be asked again.
+    /// Ask until there is an answer.
     ///
     /// # Errors
     /// When to ask again is of no use.
-    async fn settle<T>(&mut self, answer: std::result::Result<T, Trouble>) -> Result<Option<T>> {
-        match answer {
-            Ok(answer) => {
-                self.outage.contact();
-                Ok(Some(answer))
-            }
-            Err(trouble) => {
-                if let Some(connection) = self.connection.take() {
-                    connection.close().await;
+    async fn ask<T>(&mut self, question: impl for<'a> Fn(&'a Connection) -> Answer<'a, T> + Send + Sync) -> Result<T> {
+        loop {
+            let answer = match self.connection().await {
+                Ok(connection) => question(connection).await,
+                Err(trouble) => Err(trouble),
+            };
+            match answer {
+                Ok(answer) => {
+                    self.outage.contact();
+                    return Ok(answer);
                 }
-                self.outage.wait(&trouble).await?;
-                Ok(None)
+                Err(trouble) => {
+                    if let Some(connection) = self.connection.take() {
+                        connection.close().await;
+                    }
+                    self.outage.wait(&trouble).await?;
+                }
             }
         }
     }
@@ -99,7 +109,7 @@ impl Control {
     ///
     /// # Errors
     /// Data if a partition that the checkpoint knows is gone or was made anew;
-    /// Config if a position is not there; otherwise what `settle` fails with.
+    /// Config if a position is not there; otherwise what `ask` fails with.
     pub(super) async fn standings(
         &mut self,
         restored: &BTreeMap<PartitionId, u64>,
@@ -140,50 +150,35 @@ impl Control {
 
     /// What a partition holds after a pause.
     async fn later_state(&mut self, partition: &PartitionId) -> Result<PartitionState> {
-        loop {
-            self.clock.back_off(SECOND_LOOK).await;
-            let answer = match self.connection().await {
-                Ok(connection) => connection.state(partition).await,
-                Err(trouble) => Err(trouble),
-            };
-            if let Some(state) = self.settle(answer).await? {
-                return Ok(state);
-            }
-        }
+        self.clock.back_off(SECOND_LOOK).await;
+        let partition = partition.clone();
+        self.ask(|connection| {
+            let partition = partition.clone();
+            async move { connection.state(&partition).await }.boxed()
+        })
+        .await
     }
 
     async fn start_of(&mut self, partition: &PartitionId) -> Result<u64> {
-        let settings = Arc::clone(&self.settings);
-        loop {
-            let answer = match self.connection().await {
-                Ok(connection) => starts::resolve(&settings, connection, partition).await,
-                Err(trouble) => Err(trouble),
-            };
-            if let Some(start) = self.settle(answer).await? {
-                return start;
-            }
-        }
+        let (settings, partition) = (Arc::clone(&self.settings), partition.clone());
+        self.ask(|connection| {
+            let (settings, partition) = (Arc::clone(&settings), partition.clone());
+            async move { starts::resolve(&settings, connection, &partition).await }.boxed()
+        })
+        .await?
     }
 
     /// The sequence number behind the last message of every partition now.
     ///
     /// # Errors
-    /// What `settle` fails with.
+    /// What `ask` fails with.
     pub(super) async fn ends(&mut self) -> Result<BTreeMap<PartitionId, u64>> {
         let states = self.states().await?;
         Ok(states.into_iter().map(|(partition, state)| (partition, state.end)).collect())
     }
 
     async fn states(&mut self) -> Result<BTreeMap<PartitionId, PartitionState>> {
-        loop {
-            let answer = match self.connection().await {
-                Ok(connection) => states(connection).await,
-                Err(trouble) => Err(trouble),
-            };
-            if let Some(states) = self.settle(answer).await? {
-                return Ok(states);
-            }
-        }
+        self.ask(|connection| states(connection).boxed()).await
     }
 
     /// Begin to receive these partitions, and all that appear.
@@ -243,8 +238,7 @@ impl Receiving {
 
     fn start(&self, partition: PartitionId, standing: Standing) {
         let arrived = Arc::clone(&self.partitions.arrived);
-        let from = (standing.next, standing.begin, standing.end);
-        let feed = Arc::new(Feed::new(partition, &self.fields, self.bounds, arrived, from));
+        let feed = Arc::new(Feed::new(partition, &self.fields, self.bounds, arrived, standing));
         let reception = Reception {
             settings: Arc::clone(&self.settings),
             feed: Arc::clone(&feed),
@@ -252,7 +246,7 @@ impl Receiving {
             clock: Arc::clone(&self.clock),
             prefetch_bytes: self.prefetch_bytes,
         };
-        self.partitions.add(Received { feed, standing, _reception: task(reception.run()) });
+        self.partitions.add(Received { feed, _reception: task(reception.run()) });
     }
 
     /// Look for partitions that appear, and for the ends of those that lag.
@@ -308,7 +302,6 @@ pub(super) struct Partitions {
 /// A partition that is received for as long as this lives.
 struct Received {
     feed: Arc<Feed>,
-    standing: Standing,
     _reception: Task,
 }
 
@@ -329,12 +322,6 @@ impl Partitions {
     pub(super) fn feeds(&self) -> Vec<Arc<Feed>> {
         let received = self.received.lock().unwrap_or_else(PoisonError::into_inner);
         received.values().map(|one| Arc::clone(&one.feed)).collect()
-    }
-
-    /// Where the partitions began to be received.
-    pub(super) fn standings(&self) -> Vec<(PartitionId, Standing)> {
-        let received = self.received.lock().unwrap_or_else(PoisonError::into_inner);
-        received.iter().map(|(partition, one)| (partition.clone(), one.standing)).collect()
     }
 
     /// Wait until a feed has something to tell; may return early. Cancel-safe.

@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 use super::block::{Block, Growing};
+use super::control::Standing;
 use super::fields::HubField;
 use super::settings::OnDataLoss;
 use crate::event_hubs::Message;
@@ -27,6 +28,7 @@ const MEAN_OF_LAST: u64 = 64;
 /// Where the receiver of a partition and the reader meet.
 pub(super) struct Feed {
     partition: PartitionId,
+    start: u64,
     bounds: FeedBounds,
     state: Mutex<State>,
     /// Told when there is room again.
@@ -92,15 +94,15 @@ pub(super) enum Until {
 }
 
 impl Feed {
-    /// A feed that has read everything before the sequence number `next`, of a
-    /// partition that begins at `begin` and ends before `end`.
+    /// A feed of a partition that stands so.
     pub(super) fn new(
         partition: PartitionId,
         fields: &[HubField],
         bounds: FeedBounds,
         arrived: Arc<Notify>,
-        (next, begin, end): (u64, u64, u64),
+        standing: Standing,
     ) -> Self {
+        let Standing { next, begin, end } = standing;
         let growing = Growing::new(partition.0.as_str().into(), fields, bounds.max_message_bytes);
         let state = State {
             items: VecDeque::new(),
@@ -114,7 +116,7 @@ impl Feed {
             seen: 0,
             failure: None,
         };
-        let feed = Self { partition, bounds, state: Mutex::new(state), room: Notify::new(), arrived };
+        let feed = Self { partition, start: next, bounds, state: Mutex::new(state), room: Notify::new(), arrived };
         feed.skip_to(begin);
         feed
     }
@@ -126,6 +128,11 @@ impl Feed {
     /// The partition.
     pub(super) fn partition(&self) -> &PartitionId {
         &self.partition
+    }
+
+    /// The first sequence number that is read here.
+    pub(super) fn start(&self) -> u64 {
+        self.start
     }
 
     // The receiver's side.
@@ -178,8 +185,8 @@ impl Feed {
         }
     }
 
-    /// Learn that nothing before `begin` exists any more; says what is missing.
-    pub(super) fn skip_to(&self, begin: u64) -> OffsetRange {
+    /// Learn that nothing before `begin` exists any more.
+    pub(super) fn skip_to(&self, begin: u64) {
         let mut state = self.state();
         let gap = OffsetRange { start: Offset(state.received), end: Offset(begin) };
         if !gap.is_empty() {
@@ -189,7 +196,6 @@ impl Feed {
             drop(state);
             self.arrived.notify_one();
         }
-        gap
     }
 
     /// Learn that everything before `end` exists.

@@ -37,7 +37,7 @@ use bytes::Bytes;
 pub use settings::{EventHubsSettings, OnDataLoss, StartAt};
 
 use self::chunks::Chunks;
-use self::control::{Control, Partitions};
+use self::control::Control;
 use self::feed::{Available, Feed, Item, Until};
 use self::fields::HubField;
 use self::shares::{Backlog, shares};
@@ -110,22 +110,10 @@ impl EventHubsSource {
             StartAt::Latest | StartAt::At(Position::Offset { .. } | Position::EnqueuedTime { .. }) => true,
         };
         self.has_new_positions = is_first && standings.keys().any(moves);
-        self.next = standings.iter().map(|(partition, standing)| (partition.clone(), standing.next)).collect();
         let ends = standings.iter().map(|(partition, standing)| (partition.clone(), standing.end)).collect();
         control.receive(standings, &self.fields, self.chunks);
         self.control = Some(control);
         Ok(Some(ends))
-    }
-
-    /// The partitions that are received, those that have appeared included.
-    fn partitions(&mut self) -> Result<Arc<Partitions>> {
-        let control =
-            self.control.as_ref().ok_or_else(|| Error::bug("an event hub is planned before it is started"))?;
-        let partitions = control.partitions();
-        for (partition, standing) in partitions.standings() {
-            self.next.entry(partition).or_insert(standing.next);
-        }
-        Ok(partitions)
     }
 
     /// Tell of messages that are not there any more, without which the run goes on.
@@ -133,13 +121,6 @@ impl EventHubsSource {
         let detail = format!("the messages {} to {} are lost", gap.start.0, gap.end.0 - 1);
         tracing::warn!("partition {partition} of the {}: {detail}; going on without them", self.settings.hub);
         self.incidents.note(IncidentKind::Lost, Some(partition), gap.len(), detail);
-    }
-
-    fn offsets(range: &SourceRange) -> Option<&BTreeMap<PartitionId, OffsetRange>> {
-        match range {
-            SourceRange::Offsets(offsets) => Some(offsets),
-            SourceRange::Files(_) => None,
-        }
     }
 
     /// What an epoch may read of a partition.
@@ -178,7 +159,8 @@ impl Source for EventHubsSource {
         }
         let mut restored = BTreeMap::new();
         for (epoch, range) in ranges {
-            let offsets = Self::offsets(range)
+            let offsets = range
+                .offsets()
                 .ok_or_else(|| Error::corrupt(format!("epoch {epoch} read files, but the source is an event hub")))?;
             for (partition, offsets) in offsets {
                 let next = restored.entry(partition.clone()).or_insert(offsets.end.0);
@@ -203,22 +185,19 @@ impl Source for EventHubsSource {
             Some(ends) => ends,
             None => control.ends().await?,
         };
-        for (partition, end) in &ends {
-            if let Some(feed) = control.partitions().feed(partition) {
-                feed.learn_end(*end);
-            }
-        }
         self.sealed = Some(ends);
         Ok(())
     }
 
     async fn plan(&mut self, bounds: EpochBounds) -> Result<Option<SourceRange>> {
         self.start().await?;
-        let partitions = self.partitions()?;
-        let feeds = partitions.feeds();
+        let control =
+            self.control.as_ref().ok_or_else(|| Error::bug("an event hub is planned before it is started"))?;
+        let feeds = control.partitions().feeds();
         let mut ranges = Vec::with_capacity(feeds.len());
         for feed in &feeds {
-            let next = self.next.get(feed.partition()).copied().unwrap_or(0);
+            // Partitions that have appeared come in here.
+            let next = *self.next.entry(feed.partition().clone()).or_insert(feed.start());
             ranges.push((feed, next, self.available(feed, next)?));
         }
         let mean = |feed: &Feed| u128::from(feed.mean_bytes().unwrap_or(ASSUMED_MESSAGE_BYTES));
@@ -241,10 +220,10 @@ impl Source for EventHubsSource {
             is_empty &= range.is_empty();
             offsets.insert(feed.partition().clone(), range);
         }
-        if is_empty && !std::mem::take(&mut self.has_new_positions) {
+        let has_new_positions = std::mem::take(&mut self.has_new_positions);
+        if is_empty && !has_new_positions {
             return Ok(None);
         }
-        self.has_new_positions = false;
         for (partition, range) in &offsets {
             self.next.insert(partition.clone(), range.end.0);
         }
@@ -282,7 +261,7 @@ impl Source for EventHubsSource {
     }
 
     async fn read(&self, range: &SourceRange, out: ChunkSender) -> Result<()> {
-        let offsets = Self::offsets(range).ok_or_else(|| Error::bug("an event hub cannot read files"))?;
+        let offsets = range.offsets().ok_or_else(|| Error::bug("an event hub cannot read files"))?;
         let control = self.control.as_ref().ok_or_else(|| Error::bug("an event hub is read before it is started"))?;
         let partitions = control.partitions();
         let mut left = Vec::new();

@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 
 use super::block::Block;
 use super::chunks::Chunks;
+use super::control::Standing;
 use super::feed::{Available, Feed, FeedBounds, Item, Pushed, Until};
 use super::fields::{HubField, all_fields};
 use super::settings::{EventHubsSettings, OnDataLoss, StartAt};
@@ -45,7 +46,7 @@ fn names() -> Vec<String> {
 
 fn feed(next: u64, begin: u64, end: u64) -> Feed {
     let fields = HubField::named(&names()).unwrap();
-    Feed::new(PartitionId("7".to_owned()), &fields, BOUNDS, Arc::new(Notify::new()), (next, begin, end))
+    Feed::new(PartitionId("7".to_owned()), &fields, BOUNDS, Arc::new(Notify::new()), Standing { next, begin, end })
 }
 
 fn body(number: u64) -> String {
@@ -236,7 +237,13 @@ async fn regression_every_block_wakes_the_reader_before_there_is_no_room() {
     let arrived = Arc::new(Notify::new());
     let fields = HubField::named(&[]).unwrap();
     let bounds = FeedBounds { block_bytes: 100, buffer_bytes: 200, max_message_bytes: 1000 };
-    let feed = Feed::new(PartitionId("7".to_owned()), &fields, bounds, Arc::clone(&arrived), (0, 0, 0));
+    let feed = Feed::new(
+        PartitionId("7".to_owned()),
+        &fields,
+        bounds,
+        Arc::clone(&arrived),
+        Standing { next: 0, begin: 0, end: 0 },
+    );
     feed.want(1000);
     for number in 0.. {
         // Two of them do not fit into a block, one does not fill it.

@@ -108,13 +108,6 @@ impl FileSource {
         }
         Ok(())
     }
-
-    fn files(range: &SourceRange) -> Option<&[FileEntry]> {
-        match range {
-            SourceRange::Files(files) => Some(files),
-            SourceRange::Offsets(_) => None,
-        }
-    }
 }
 
 #[async_trait]
@@ -142,7 +135,8 @@ impl Source for FileSource {
             ledger.restore(segment)?;
         }
         for (epoch, range) in ranges {
-            let files = Self::files(range)
+            let files = range
+                .files()
                 .ok_or_else(|| Error::corrupt(format!("epoch {epoch} read partitions, but the source is files")))?;
             for file in files {
                 ledger.insert(&file.path);
@@ -159,7 +153,8 @@ impl Source for FileSource {
     fn segment(&self, ranges: &[(Epoch, SourceRange)]) -> Result<Option<(Bytes, u64)>> {
         let mut taken = Vec::new();
         for (epoch, range) in ranges {
-            let files = Self::files(range)
+            let files = range
+                .files()
                 .ok_or_else(|| Error::bug(format!("epoch {epoch} read partitions, but the source is files")))?;
             taken.extend(files.iter().map(|file| (*epoch, file)));
         }
@@ -219,7 +214,7 @@ impl Source for FileSource {
     }
 
     async fn read(&self, range: &SourceRange, out: ChunkSender) -> Result<()> {
-        let files = Self::files(range).ok_or_else(|| Error::bug("the file source cannot read partitions"))?;
+        let files = range.files().ok_or_else(|| Error::bug("the file source cannot read partitions"))?;
         let reading = Reading {
             folder: self.discovery.folder.clone(),
             format: self.settings.format,

@@ -44,7 +44,7 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
 }
 
 fn paths(range: &SourceRange) -> Vec<&str> {
-    FileSource::files(range).unwrap().iter().map(|file| file.path.as_str()).collect()
+    range.files().unwrap().iter().map(|file| file.path.as_str()).collect()
 }
 
 async fn chunks(source: &mut FileSource, range: &SourceRange, fields: &[&str]) -> Result<Vec<Chunk>> {
@@ -218,7 +218,7 @@ async fn message_fields_tell_the_file() {
     assert_eq!(text(0), folder.path().join("x/a.json").display().to_string());
     assert_eq!(text(1), "a.json");
     assert_eq!(fields.column(2).as_primitive::<Int64Type>().value(1), 6);
-    let modified_us = FileSource::files(&range).unwrap()[0].modified_us;
+    let modified_us = range.files().unwrap()[0].modified_us;
     assert_eq!(fields.column(3).as_primitive::<TimestampMicrosecondType>().value(0), modified_us);
     assert_eq!(fields.column(4).as_primitive::<Int64Type>().value(1), 3);
     let error = source.select_fields(&["offset".to_owned()]).unwrap_err();

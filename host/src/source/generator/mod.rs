@@ -101,13 +101,6 @@ impl GeneratorSource {
         existing / partitions + u64::from((index as u64) < existing % partitions)
     }
 
-    fn offsets(range: &SourceRange) -> Option<&BTreeMap<PartitionId, OffsetRange>> {
-        match range {
-            SourceRange::Offsets(offsets) => Some(offsets),
-            SourceRange::Files(_) => None,
-        }
-    }
-
     fn index(&self, partition: &PartitionId) -> Option<usize> {
         partition.0.parse().ok().filter(|index| *index < self.next.len() && self.partition(*index) == *partition)
     }
@@ -139,7 +132,7 @@ impl Source for GeneratorSource {
         let mut next = vec![0; self.next.len()];
         for (epoch, range) in ranges {
             let foreign = || Error::corrupt(format!("what epoch {epoch} read is not of this generator"));
-            for (partition, offsets) in Self::offsets(range).ok_or_else(foreign)? {
+            for (partition, offsets) in range.offsets().ok_or_else(foreign)? {
                 let index = self.index(partition).ok_or_else(foreign)?;
                 next[index] = offsets.end.0.max(next[index]);
             }
@@ -210,7 +203,7 @@ impl Source for GeneratorSource {
     }
 
     async fn read(&self, range: &SourceRange, out: ChunkSender) -> Result<()> {
-        let offsets = Self::offsets(range).ok_or_else(|| Error::bug("the generator cannot read files"))?;
+        let offsets = range.offsets().ok_or_else(|| Error::bug("the generator cannot read files"))?;
         let mut work = Vec::new();
         for (partition, offsets) in offsets {
             let index = self.index(partition).ok_or_else(|| Error::bug(format!("no partition {partition}")))?;
