@@ -5,10 +5,14 @@
 //! has; whatever comes twice is left out, whatever is missing is a gap. So a
 //! connection may break at any moment.
 
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use futures::{Stream, StreamExt as _};
+use tokio::time::{Instant, Sleep};
 
 use super::feed::{Feed, Pushed};
 use super::outage::Outage;
@@ -121,11 +125,12 @@ impl Reception {
         let receiver = connection.receiver(&settings).await?;
         let mut messages = receiver.messages();
         let probe_after = PROBE_AFTER.min(self.settings.timeout / 2);
+        let mut silence = std::pin::pin!(tokio::time::sleep(probe_after));
         let (mut count, mut stalled, mut too_short) = (0_u64, Duration::ZERO, 0);
         loop {
-            let message = match tokio::time::timeout(probe_after, messages.next()).await {
-                Ok(message) => message,
-                Err(_silent) => match self.probe_beside(connection, &mut messages).await? {
+            let message = match next_within(&mut messages, silence.as_mut(), probe_after).await {
+                Some(message) => message,
+                None => match self.probe_beside(connection, &mut messages).await? {
                     Answer::Message(message) => *message,
                     Answer::Probed(Probed::NothingUnread) => {
                         outage.contact();
@@ -232,6 +237,28 @@ impl Reception {
         let wanted = self.prefetch();
         prefetch <= wanted.saturating_mul(PREFETCH_TOLERANCE) && wanted <= prefetch.saturating_mul(PREFETCH_TOLERANCE)
     }
+}
+
+/// The next message, or none after so long a silence. `silence` is a timer that is
+/// set only when there is something to wait for: one for each message would cost as
+/// much as taking it in.
+async fn next_within<T>(
+    messages: &mut (impl Stream<Item = T> + Unpin),
+    mut silence: Pin<&mut Sleep>,
+    limit: Duration,
+) -> Option<Option<T>> {
+    let mut is_set = false;
+    poll_fn(|context| {
+        if let Poll::Ready(message) = messages.poll_next_unpin(context) {
+            return Poll::Ready(Some(message));
+        }
+        if !is_set {
+            silence.as_mut().reset(Instant::now() + limit);
+            is_set = true;
+        }
+        silence.as_mut().poll(context).map(|()| None)
+    })
+    .await
 }
 
 /// What comes first: a message, or the answer to a question.
