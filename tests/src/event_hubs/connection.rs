@@ -205,6 +205,11 @@ impl Connection {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
             Err(error) => return Err(error),
         }
+        // The client leaves Nagle's algorithm on: without an answer at once each of
+        // its exchanges waits 40 ms for this side's delayed acknowledgement. Linux
+        // forgets the option, so it is set again after each read.
+        #[cfg(target_os = "linux")]
+        self.stream.set_quickack(true)?;
         let mut inbox = std::mem::take(&mut self.inbox);
         let answered = self.answer(&mut inbox);
         self.inbox = inbox;
