@@ -15,6 +15,7 @@ pub mod model;
 pub mod pipeline;
 pub mod plugin;
 pub mod protocol;
+pub mod schema;
 pub mod sink;
 pub mod source;
 
