@@ -22,7 +22,7 @@
 //! | `isolate` | retry, then bisection to the offending inputs |
 //! | `step` | how a plugin stands in a step, whatever its role |
 //! | `state` | state within a component, and how it is had again |
-//! | `parser`, `transform`, `aggregator`, `rule` | the roles |
+//! | `parser`, `inference`, `transform`, `aggregator`, `rule` | the roles |
 
 mod aggregator;
 mod bindings;
@@ -30,6 +30,7 @@ mod cache;
 mod columns;
 mod config_schema;
 mod engine;
+mod inference;
 mod isolate;
 mod library;
 mod parser;
@@ -42,6 +43,7 @@ mod transform;
 pub use aggregator::{Aggregator, Evaluated};
 pub use columns::spread;
 pub use engine::Engine;
+pub use inference::Inference;
 pub use library::{ComponentSource, ConfigProblem, Library, Plugin, Role, builtin_names};
 pub use parser::{Messages, Parser};
 pub use rule::{Alerts, Judged, Memory, Rule};

@@ -13,5 +13,5 @@ mod tests;
 
 pub(super) use lift::{lift, lift_states, lift_texts};
 pub(super) use lower::Lowered;
-pub(super) use schema::{FlatSchema, from_contract};
+pub(super) use schema::{FlatSchema, from_contract, from_inference};
 pub use spread::spread;

@@ -61,17 +61,38 @@ fn flatten(field: &Field, flat: &mut Vec<(String, wit::DataType, bool, u32)>) ->
     children.into_iter().try_for_each(|child| flatten(child, flat))
 }
 
+/// What a struct without children means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Empty {
+    /// It is not allowed.
+    Refused,
+    /// No value told the type.
+    Unknown,
+}
+
 /// The Arrow form of a schema that a plugin announced.
 ///
 /// Fails with what is wrong with it.
 pub(in super::super) fn from_contract(schema: wit::SchemaResult) -> Result<SchemaRef, String> {
+    unflatten_all(schema, Empty::Refused)
+}
+
+/// The Arrow form of a schema that a plugin inferred: a struct without children,
+/// for which the sample had no value, has the type null.
+///
+/// Fails with what is wrong with it.
+pub(in super::super) fn from_inference(schema: wit::SchemaResult) -> Result<SchemaRef, String> {
+    unflatten_all(schema, Empty::Unknown)
+}
+
+fn unflatten_all(schema: wit::SchemaResult, empty: Empty) -> Result<SchemaRef, String> {
     if schema.fields.len() > MAX_FIELDS {
         return Err(format!("the schema has {} fields, more than {MAX_FIELDS}", schema.fields.len()));
     }
     let mut flat = schema.fields.into_iter();
     let mut fields = Vec::new();
     while let Some(field) = flat.next() {
-        fields.push(unflatten(field, &mut flat, 0)?);
+        fields.push(unflatten(field, &mut flat, empty, 0)?);
     }
     distinct(&fields, "the schema")?;
     Ok(Arc::new(Schema::new(fields)))
@@ -80,6 +101,7 @@ pub(in super::super) fn from_contract(schema: wit::SchemaResult) -> Result<Schem
 fn unflatten(
     field: wit::FieldResult,
     rest: &mut impl Iterator<Item = wit::FieldResult>,
+    empty: Empty,
     depth: usize,
 ) -> Result<FieldRef, String> {
     let name = field.name;
@@ -91,7 +113,7 @@ fn unflatten(
     }
     let expected = match field.data_type {
         wit::DataType::List => field.children == 1,
-        wit::DataType::Struct => field.children > 0,
+        wit::DataType::Struct => field.children > 0 || empty == Empty::Unknown,
         _ => field.children == 0,
     };
     if !expected {
@@ -100,7 +122,7 @@ fn unflatten(
     let mut children = Vec::new();
     for _ in 0..field.children {
         let child = rest.next().ok_or_else(|| format!("column `{name}` announces more children than there are"))?;
-        children.push(unflatten(child, rest, depth + 1)?);
+        children.push(unflatten(child, rest, empty, depth + 1)?);
     }
     let data_type = match field.data_type {
         wit::DataType::Boolean => DataType::Boolean,
@@ -113,6 +135,7 @@ fn unflatten(
             let item = children.pop().ok_or_else(|| format!("list `{name}` has no child"))?;
             DataType::List(Arc::new(item.as_ref().clone().with_name(LIST_ITEM)))
         }
+        wit::DataType::Struct if children.is_empty() => DataType::Null,
         wit::DataType::Struct => {
             distinct(&children, &format!("struct `{name}`"))?;
             DataType::Struct(Fields::from(children))
