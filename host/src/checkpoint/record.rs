@@ -44,6 +44,9 @@ pub struct EpochRecord {
     pub tables: BTreeMap<String, StagedTable>,
     /// The plugins that took part.
     pub plugins: Vec<PluginIdentity>,
+    /// The version of the source's schema, if weir keeps it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schema: Option<u64>,
     /// Where event time stands, if the pipeline has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub event_time: Option<EventTimeState>,
@@ -105,4 +108,25 @@ pub struct StagedTable {
     pub location: String,
     /// The staged files.
     pub files: Vec<StagedFile>,
+    /// The Delta schema of the files, if the table may lack columns of it: they are
+    /// added in the commit of the epoch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schema: Option<serde_json::Value>,
+}
+
+/// A version of the schema that weir keeps for a source.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SchemaRecord {
+    /// Which version it is; the first one is 0.
+    pub version: u64,
+    /// When it came to be: microseconds since 1970-01-01T00:00:00Z.
+    pub created_us: i64,
+    /// Each column as `name type`.
+    pub columns: Vec<String>,
+}
+
+impl Record for SchemaRecord {
+    const KIND: &'static str = "schema";
+    const VERSION: u32 = 1;
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 
 use super::codec::{decode, encode};
-use super::record::{EpochRecord, PipelineRecord};
+use super::record::{EpochRecord, PipelineRecord, SchemaRecord};
 use crate::env::{Env, PutIfAbsent, Storage};
 use crate::model::{AttemptId, Digest, Epoch, Lane, Segment};
 use crate::protocol::Prepared;
@@ -18,6 +18,16 @@ const PREPARE_TRIES: u32 = 10;
 const KEPT_RECORDS: u64 = 100;
 /// The object that says whose checkpoint it is.
 const PIPELINE: &str = "pipeline.json";
+
+/// How putting a version of a schema ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use = "another host may have put another schema"]
+pub enum PutSchema {
+    /// It is there, by this call or an equal one.
+    Stored,
+    /// The version is this one.
+    Taken(SchemaRecord),
+}
 
 /// The checkpoint of one lane of a pipeline.
 pub struct Checkpoint {
@@ -244,6 +254,57 @@ impl Checkpoint {
         Ok(bytes)
     }
 
+    /// The newest version of the source's schema, if there is one.
+    ///
+    /// # Errors
+    /// Corrupt if it is damaged or a foreign object lies there; Unavailable if the
+    /// store fails.
+    pub async fn newest_schema(&self) -> Result<Option<SchemaRecord>> {
+        let names = self.storage.list(&format!("{}/schema", self.lane)).await?;
+        let versions = names.iter().map(|name| self.number_of(name)).collect::<Result<Vec<u64>>>()?;
+        let Some(newest) = versions.into_iter().max() else { return Ok(None) };
+        self.read_schema(newest).await
+    }
+
+    /// A version of the source's schema, if it is there.
+    ///
+    /// # Errors
+    /// Corrupt if it is damaged; Unavailable if the store fails.
+    async fn read_schema(&self, version: u64) -> Result<Option<SchemaRecord>> {
+        let name = self.name_of_schema(version);
+        let Some(bytes) = self.storage.get(&name).await? else { return Ok(None) };
+        let record: SchemaRecord = decode(&format!("{}/{name}", self.storage.location()), &bytes)?;
+        if record.version != version {
+            let (location, found) = (self.storage.location(), record.version);
+            return Err(Error::corrupt(format!(
+                "the record `{name}` in {location} is of version {found}: restore the one that belongs there"
+            )));
+        }
+        Ok(Some(record))
+    }
+
+    /// Make a version of the source's schema durable, unless there is one. What
+    /// comes to be at the same time elsewhere is found, not written over.
+    ///
+    /// # Errors
+    /// Unavailable if the outcome cannot be learnt.
+    pub async fn put_schema(&self, record: &SchemaRecord) -> Result<PutSchema> {
+        let name = self.name_of_schema(record.version);
+        let bytes = Bytes::from(encode(record)?);
+        let mut unanswered = None;
+        for _ in 0..PREPARE_TRIES {
+            if let Err(error) = self.storage.put_if_absent(&name, bytes.clone()).await {
+                unanswered = Some(error);
+            }
+            if let Some(found) = self.read_schema(record.version).await? {
+                self.storage.sync(std::slice::from_ref(&name)).await?;
+                return Ok(if found == *record { PutSchema::Stored } else { PutSchema::Taken(found) });
+            }
+        }
+        let failed = unanswered.unwrap_or_else(|| Error::unavailable("a schema that was put cannot be read"));
+        Err(failed.during(format!("version {} of the schema is not stored", record.version)))
+    }
+
     /// Remove records that no recovery needs, oldest first, and state segments
     /// that no kept record names. Best effort: what fails is removed next time.
     ///
@@ -279,15 +340,23 @@ impl Checkpoint {
         format!("{}/epochs/{:020}.json", self.lane, epoch.number())
     }
 
+    fn name_of_schema(&self, version: u64) -> String {
+        format!("{}/schema/{version:020}.json", self.lane)
+    }
+
     fn epoch_of(&self, name: &str) -> Result<Epoch> {
-        let foreign = || {
-            let location = self.storage.location();
-            Error::corrupt(format!("`{name}` does not belong into the checkpoint {location}: move it elsewhere"))
-        };
-        let number = name.rsplit('/').next().and_then(|file| file.strip_suffix(".json")).ok_or_else(foreign)?;
-        if number.len() != 20 || !number.bytes().all(|byte| byte.is_ascii_digit()) {
-            return Err(foreign());
-        }
-        number.parse().ok().and_then(Epoch::new).ok_or_else(foreign)
+        Epoch::new(self.number_of(name)?).ok_or_else(|| self.foreign(name))
+    }
+
+    /// The number that a record has as its name.
+    fn number_of(&self, name: &str) -> Result<u64> {
+        let number = name.rsplit('/').next().and_then(|file| file.strip_suffix(".json"));
+        let number = number.filter(|number| number.len() == 20 && number.bytes().all(|byte| byte.is_ascii_digit()));
+        number.and_then(|number| number.parse().ok()).ok_or_else(|| self.foreign(name))
+    }
+
+    fn foreign(&self, name: &str) -> Error {
+        let location = self.storage.location();
+        Error::corrupt(format!("`{name}` does not belong into the checkpoint {location}: move it elsewhere"))
     }
 }

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::codec::{decode, encode};
 use super::*;
+use crate::env::{Env, Location};
 use crate::model::{
     AttemptId, Digest, Epoch, EventTime, EventTimeState, FileEntry, Lane, PartitionId, PluginIdentity, Segment,
     SourceRange, StagedFile, StepIdentity, StepState,
@@ -45,7 +46,8 @@ fn record() -> EpochRecord {
         size_bytes: 512,
         sha256: Digest::of(b"alerts"),
     };
-    let table = StagedTable { location: "/tables/events".into(), files: vec![staged] };
+    let schema = serde_json::json!({ "type": "struct", "fields": [] });
+    let table = StagedTable { location: "/tables/events".into(), files: vec![staged], schema: Some(schema) };
     EpochRecord {
         pipeline: "an-id".into(),
         lane: Lane::single(),
@@ -59,6 +61,7 @@ fn record() -> EpochRecord {
         },
         tables: BTreeMap::from([("events".into(), table)]),
         plugins: vec![plugin],
+        schema: Some(3),
         event_time: Some(EventTimeState {
             watermark: Some(EventTime(1_759_689_300_000_000)),
             partitions: BTreeMap::from([(PartitionId("0".into()), EventTime(1_759_689_600_000_000))]),
@@ -79,6 +82,40 @@ fn record_of_a_weir_that_knew_no_notifications_is_read() {
     let bytes = encode(&EpochRecord { notifications: Vec::new(), ..record() }).unwrap();
     assert!(!String::from_utf8_lossy(&bytes).contains("notifications"));
     assert_eq!(decode::<EpochRecord>("old", &bytes).unwrap().notifications, []);
+}
+
+#[test]
+fn record_of_a_weir_that_kept_no_schema_is_read() {
+    let mut old = EpochRecord { schema: None, ..record() };
+    old.tables.values_mut().for_each(|table| table.schema = None);
+    let bytes = encode(&old).unwrap();
+    assert!(!String::from_utf8_lossy(&bytes).contains("schema"));
+    assert_eq!(decode::<EpochRecord>("old", &bytes).unwrap(), old);
+}
+
+#[tokio::test]
+async fn schema_versions_are_put_once_and_the_newest_counts() {
+    let env = Env::system();
+    let storage = env.storage(&Location::parse("memory:///schemas", std::path::Path::new("/")).unwrap()).unwrap();
+    let checkpoint = Checkpoint::open(storage.clone(), "p", &env).await.unwrap();
+    let version =
+        |version: u64, column: &str| SchemaRecord { version, created_us: 7, columns: vec![column.to_owned()] };
+    assert_eq!(checkpoint.newest_schema().await.unwrap(), None);
+    assert_eq!(checkpoint.put_schema(&version(0, "a string")).await.unwrap(), PutSchema::Stored);
+    assert_eq!(checkpoint.put_schema(&version(0, "a string")).await.unwrap(), PutSchema::Stored);
+    let taken = checkpoint.put_schema(&version(0, "b string")).await.unwrap();
+    assert_eq!(taken, PutSchema::Taken(version(0, "a string")));
+    for number in 1..12 {
+        assert_eq!(checkpoint.put_schema(&version(number, "c string")).await.unwrap(), PutSchema::Stored);
+    }
+    assert_eq!(checkpoint.newest_schema().await.unwrap(), Some(version(11, "c string")));
+    // One in the place of another is damage, and so is what does not belong there.
+    let moved = storage.get("main/schema/00000000000000000003.json").await.unwrap().unwrap();
+    storage.put("main/schema/00000000000000000012.json", moved).await.unwrap();
+    let error = checkpoint.newest_schema().await.unwrap_err();
+    assert_eq!(error.kind(), crate::ErrorKind::Corrupt, "{error}");
+    storage.put("main/schema/notes.txt", bytes::Bytes::new()).await.unwrap();
+    assert!(checkpoint.newest_schema().await.unwrap_err().to_string().contains("move it elsewhere"));
 }
 
 #[test]

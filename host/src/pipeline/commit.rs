@@ -36,7 +36,13 @@ async fn commit_table(
     app_id: String,
     metadata: &Map<String, Value>,
 ) -> Result<()> {
-    let request = CommitRequest { app_id: &app_id, epoch, files: &staged.files, metadata: metadata.clone() };
+    let request = CommitRequest {
+        app_id: &app_id,
+        epoch,
+        files: &staged.files,
+        schema: staged.schema.as_ref(),
+        metadata: metadata.clone(),
+    };
     match table.commit(request).await? {
         CommitOutcome::Committed { .. } | CommitOutcome::AlreadyCommitted => Ok(()),
         CommitOutcome::Fenced { .. } => Err(fenced(&table.settings().name, epoch)),

@@ -16,7 +16,8 @@
 //! Invariants: a table changes only by an entry that was put if absent at the
 //! version after one that was read; an entry with data always carries the
 //! transaction version of its epoch; nothing here deletes a file that an entry
-//! could name. Deliberately absent: deletion, update, schema change.
+//! could name. Columns may be added; deliberately absent: deletion, update, any
+//! other schema change.
 
 mod encoder;
 mod features;
@@ -35,7 +36,7 @@ pub use encoder::Encoders;
 pub use log::transaction_version;
 pub use maintain::Maintenance;
 pub(crate) use schema::type_name;
-pub use settings::{Compression, TableSettings};
+pub use settings::{Compression, Evolution, TableSettings};
 pub use stage::{Stage, Staged};
 pub use table::{CommitOutcome, CommitRequest, Table};
 

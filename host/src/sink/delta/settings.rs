@@ -57,6 +57,17 @@ impl Compression {
     }
 }
 
+/// What becomes of columns that the pipeline has and the table does not.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Evolution {
+    /// They are added with the first rows that have them; columns that only the
+    /// table has are null.
+    AddColumns,
+    /// The table is refused, and so is one that has other columns.
+    #[default]
+    Fixed,
+}
+
 /// One table as the pipeline wants it.
 #[derive(Debug, Clone)]
 pub struct TableSettings {
@@ -72,6 +83,8 @@ pub struct TableSettings {
     pub compression: Compression,
     /// The size at which a file is full.
     pub target_file_bytes: u64,
+    /// What becomes of columns that the table does not have.
+    pub evolution: Evolution,
 }
 
 impl TableSettings {
@@ -84,6 +97,7 @@ impl TableSettings {
             properties: BTreeMap::new(),
             compression: Compression::default(),
             target_file_bytes: TARGET_FILE_BYTES,
+            evolution: Evolution::default(),
         }
     }
 }

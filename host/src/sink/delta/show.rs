@@ -10,6 +10,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, RecordBatch, StringArray, new_null_array};
 use arrow::compute::cast;
 use arrow::datatypes::{FieldRef, Schema, SchemaRef};
+use arrow::error::ArrowError;
 use bytes::Bytes;
 use deltalake::kernel::EagerSnapshot;
 use futures::TryStreamExt;
@@ -253,17 +254,17 @@ async fn read_file(storage: &Storage, file: &LiveFile, limit: usize, wanted: &Sc
 }
 
 /// One column of a batch of a file: from the file, from its partition, or null.
-fn column(
-    file: &LiveFile,
-    batch: &RecordBatch,
-    field: &FieldRef,
-) -> std::result::Result<ArrayRef, arrow::error::ArrowError> {
+fn column(file: &LiveFile, batch: &RecordBatch, field: &FieldRef) -> std::result::Result<ArrayRef, ArrowError> {
     if let Some(value) = file.partition.get(field.name()) {
         let values: StringArray = std::iter::repeat_n(value.as_deref(), batch.num_rows()).collect();
         return cast(&values, field.data_type());
     }
     match batch.column_by_name(field.name()) {
         Some(array) if array.data_type() == field.data_type() => Ok(Arc::clone(array)),
+        // A file may be older than what is inside a column now.
+        Some(array) if field.data_type().is_nested() => {
+            schema::fit_array(array, field).map_err(|error| ArrowError::CastError(error.to_string()))
+        }
         Some(array) => cast(array, field.data_type()),
         None => Ok(new_null_array(field.data_type(), batch.num_rows())),
     }

@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use arrow::datatypes::{Schema, SchemaRef};
@@ -16,7 +17,7 @@ use serde_json::{Map, Value, json};
 use tokio::sync::Mutex;
 
 use super::log::{Log, PutEntry};
-use super::settings::TableSettings;
+use super::settings::{Evolution, TableSettings};
 use super::stats::INDEXED_COLUMNS;
 use super::{features, schema};
 use crate::env::{Clock, Env, Storage};
@@ -51,8 +52,11 @@ pub struct Table {
     settings: TableSettings,
     log: Log,
     clock: Arc<dyn Clock>,
-    /// All columns, as the table orders and names them.
+    /// All columns, as the table orders and names them, and behind them those that
+    /// it is still to get.
     columns: SchemaRef,
+    /// Whether it is still to get some.
+    lacks_columns: AtomicBool,
     /// As it was when the table was opened: staging must not wait for a commit.
     indexed_columns: usize,
     known: Mutex<Known>,
@@ -69,6 +73,8 @@ struct Known {
     checkpointed: u64,
     read_at: Instant,
     read_at_us: i64,
+    /// Whether columns were added since.
+    is_outdated: bool,
 }
 
 /// One epoch for one table.
@@ -80,6 +86,8 @@ pub struct CommitRequest<'a> {
     pub epoch: Epoch,
     /// What was staged, from the epoch's durable record.
     pub files: &'a [StagedFile],
+    /// The Delta schema of the files, where the table may lack columns of it.
+    pub schema: Option<&'a Value>,
     /// What else the commit says about its origin.
     pub metadata: Map<String, Value>,
 }
@@ -124,14 +132,19 @@ impl Table {
         if !problems.is_empty() {
             return Err(Error::data(listed(&settings, "does not fit the pipeline", &problems)));
         }
-        let columns = schema::to_arrow(&snapshot.schema())?;
+        let found = schema::to_arrow(&snapshot.schema())?;
+        let columns = match settings.evolution {
+            Evolution::AddColumns => Arc::new(schema::extended(&found, wanted)),
+            Evolution::Fixed => Arc::clone(&found),
+        };
+        let lacks_columns = AtomicBool::new(columns != found);
         let indexed_columns = match snapshot.table_properties().data_skipping_num_indexed_cols {
             Some(DataSkippingNumIndexedCols::NumColumns(count)) => usize::try_from(count).unwrap_or(usize::MAX),
             Some(DataSkippingNumIndexedCols::AllColumns) => usize::MAX,
             None => INDEXED_COLUMNS,
         };
         let known = Mutex::new(Known::new(snapshot, env.clock.as_ref()));
-        Ok(Self { settings, log, clock: Arc::clone(&env.clock), columns, indexed_columns, known })
+        Ok(Self { settings, log, clock: Arc::clone(&env.clock), columns, lacks_columns, indexed_columns, known })
     }
 
     /// What [`Table::open_or_create`] would refuse, without creating anything.
@@ -153,9 +166,23 @@ impl Table {
         &self.settings
     }
 
-    /// All columns, in the table's order.
+    /// All columns, in the table's order; those that it is still to get stand behind
+    /// the others.
     pub fn columns(&self) -> &SchemaRef {
         &self.columns
+    }
+
+    /// The Delta schema of staged files, if the table lacks columns of it: the
+    /// commit of the files has to add them.
+    ///
+    /// # Errors
+    /// Bug if it cannot be written.
+    pub fn schema_to_add(&self) -> Result<Option<Value>> {
+        if !self.lacks_columns.load(Ordering::Acquire) {
+            return Ok(None);
+        }
+        let schema = serde_json::to_value(schema::to_delta(&self.columns)?);
+        schema.map(Some).map_err(|error| Error::bug("a schema cannot be written as JSON").because(error))
     }
 
     /// The folder of the table.
@@ -208,7 +235,7 @@ impl Table {
     /// for long. After an error the epoch may be in the table: commit it again.
     pub async fn commit(&self, request: CommitRequest<'_>) -> Result<CommitOutcome> {
         let mut known = self.known.lock().await;
-        let entry = self.entry(&request)?;
+        let lines = self.lines(&request)?;
         let bounds = CommitBounds { max_lost: MAX_LOST_APPENDS, max_unknown: MAX_UNKNOWN_APPENDS };
         let (mut lost, mut unknown, mut last) = (0, 0, LastAppend::NotTried);
         let mut trouble = None;
@@ -241,9 +268,12 @@ impl Table {
                 return Ok(CommitOutcome::AlreadyCommitted);
             }
             let version = known.version + 1;
-            match self.log.put(version, entry.clone()).await {
+            let metadata = self.with_new_columns(&known, &request)?;
+            let entry: Vec<&str> = lines.iter().chain(&metadata).map(String::as_str).collect();
+            match self.log.put(version, Bytes::from(entry.join("\n"))).await {
                 PutEntry::Landed => {
                     known.version = version;
+                    known.is_outdated |= metadata.is_some();
                     let epoch = request.epoch.transaction_version();
                     known.transactions.insert(request.app_id.to_owned(), Some(epoch));
                     self.log.sync(version, version).await?;
@@ -279,7 +309,8 @@ impl Table {
     /// Bring what is known up to date.
     async fn refresh(&self, known: &mut Known) -> Result<()> {
         let (now, now_us) = (self.clock.monotonic(), self.clock.now_us());
-        let trusted = now.saturating_duration_since(known.read_at) < TRUSTED_FOR
+        let trusted = !known.is_outdated
+            && now.saturating_duration_since(known.read_at) < TRUSTED_FOR
             && u128::from(now_us.abs_diff(known.read_at_us)) < TRUSTED_FOR.as_micros();
         if trusted {
             let tail = self.log.follow(known.version).await?;
@@ -297,6 +328,8 @@ impl Table {
             return Err(Error::unavailable(format!("table `{name}` is listed at version {now}, before {before}")));
         }
         let misfits = problems_in(&snapshot, &self.settings, &self.columns)?;
+        let found = schema::to_arrow(&snapshot.schema())?;
+        self.lacks_columns.store(schema::extended(&found, &self.columns) != *found, Ordering::Release);
         *known = Known { misfits, ..Known::new(snapshot, self.clock.as_ref()) };
         Ok(())
     }
@@ -322,8 +355,26 @@ impl Table {
         Ok(first)
     }
 
-    /// The bytes of the entry.
-    fn entry(&self, request: &CommitRequest<'_>) -> Result<Bytes> {
+    /// The table's metadata with the columns of the staged files that it lacks, as a
+    /// line of an entry; none if it has them all.
+    fn with_new_columns(&self, known: &Known, request: &CommitRequest<'_>) -> Result<Option<String>> {
+        let Some(staged) = request.schema else { return Ok(None) };
+        let metadata = known.snapshot.table_configuration().metadata();
+        let unreadable = |error| {
+            let name = &self.settings.name;
+            Error::corrupt(format!("the schema of the table `{name}` cannot be understood")).because(error)
+        };
+        let mut schema: Value = serde_json::from_str(metadata.schema_string()).map_err(unreadable)?;
+        if !schema::add_columns(&mut schema, staged) {
+            return Ok(None);
+        }
+        let mut metadata = serde_json::to_value(metadata).map_err(unreadable)?;
+        metadata["schemaString"] = Value::String(schema.to_string());
+        Ok(Some(json!({ "metaData": metadata }).to_string()))
+    }
+
+    /// The lines of the entry, but for new columns.
+    fn lines(&self, request: &CommitRequest<'_>) -> Result<Vec<String>> {
         let epoch = request.epoch;
         let mut lines = vec![json!({ "commitInfo": self.commit_info(request) })];
         for file in request.files {
@@ -339,8 +390,7 @@ impl Table {
             "version": epoch.transaction_version(),
             "lastUpdated": self.clock.now_us() / 1000,
         }}));
-        let lines: Vec<String> = lines.iter().map(Value::to_string).collect();
-        Ok(Bytes::from(lines.join("\n")))
+        Ok(lines.iter().map(Value::to_string).collect())
     }
 
     fn commit_info(&self, request: &CommitRequest<'_>) -> Map<String, Value> {
@@ -391,6 +441,7 @@ impl Known {
             misfits: Vec::new(),
             read_at: clock.monotonic(),
             read_at_us: clock.now_us(),
+            is_outdated: false,
         }
     }
 }
@@ -464,7 +515,7 @@ fn problems_in(snapshot: &SnapshotRef, settings: &TableSettings, wanted: &Schema
         ));
     }
     let columns = schema::to_arrow(&snapshot.schema())?;
-    problems.extend(schema::differences(wanted, &columns));
+    problems.extend(schema::differences(wanted, &columns, settings.evolution));
     Ok(problems)
 }
 

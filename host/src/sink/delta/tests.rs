@@ -78,7 +78,15 @@ fn uuid_like() -> String {
 
 async fn commit(table: &Table, number: u64, files: &[StagedFile]) -> Result<CommitOutcome> {
     let metadata = Map::from_iter([("pipeline".to_owned(), json!("p"))]);
-    table.commit(CommitRequest { app_id: APP, epoch: epoch(number), files, metadata }).await
+    table
+        .commit(CommitRequest {
+            app_id: APP,
+            epoch: epoch(number),
+            files,
+            schema: table.schema_to_add()?.as_ref(),
+            metadata,
+        })
+        .await
 }
 
 async fn rows(table: &Table) -> Vec<i64> {
@@ -134,7 +142,13 @@ async fn two_writers_on_one_table_lose_nothing() {
             let table = Table::open_or_create(settings, &simple(), &env()).await.expect("open");
             for number in 0..10 {
                 let files = stage(&table, number, [ids([first + i64::try_from(number).expect("small")])]).await;
-                let request = CommitRequest { app_id: app, epoch: epoch(number), files: &files, metadata: Map::new() };
+                let request = CommitRequest {
+                    app_id: app,
+                    epoch: epoch(number),
+                    files: &files,
+                    schema: None,
+                    metadata: Map::new(),
+                };
                 let outcome = table.commit(request).await.expect("commit");
                 assert!(matches!(outcome, CommitOutcome::Committed { .. }), "{outcome:?}");
             }
@@ -585,3 +599,5 @@ async fn history_tells_what_made_each_version() {
         first_rows(table.storage(), 3, None).await.expect("rows").iter().map(RecordBatch::num_rows).sum();
     assert_eq!(shown, 3);
 }
+
+mod columns;
