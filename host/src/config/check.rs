@@ -7,6 +7,7 @@
 mod event_hubs;
 mod notify;
 mod plugins;
+mod schema;
 mod sources;
 mod steps;
 mod tables;
@@ -17,7 +18,7 @@ use super::file::PipelineFile;
 use super::problem::Problem;
 use super::raw;
 use super::texts;
-use super::validated::{OnError, Pipeline, SourceConfig, Trigger};
+use super::validated::{OnError, Pipeline, SourceConfig, TableEvolution, Trigger};
 use crate::env::{Location, available_cores};
 use crate::source::{ChunkBounds, EpochBounds};
 
@@ -37,6 +38,8 @@ pub(super) struct Check<'a> {
     builtins: &'a [&'a str],
     surroundings: &'a dyn Surroundings,
     problems: Vec<Problem>,
+    /// What becomes of columns that a table does not have, unless it says so.
+    evolution: TableEvolution,
 }
 
 impl<'a> Check<'a> {
@@ -48,7 +51,7 @@ impl<'a> Check<'a> {
         surroundings: &'a dyn Surroundings,
         problems: Vec<Problem>,
     ) -> Self {
-        Self { file, base, builtins, surroundings, problems }
+        Self { file, base, builtins, surroundings, problems, evolution: TableEvolution::Fixed }
     }
 
     /// The pipeline, if nothing at all is missing, and all problems.
@@ -60,6 +63,7 @@ impl<'a> Check<'a> {
     fn sections(&mut self, raw: raw::File) -> Option<Pipeline> {
         let general = raw.pipeline.map(|pipeline| self.general(pipeline));
         let chunk_bytes = general.as_ref().and_then(|general| general.chunk_bytes);
+        let schema = raw.source.as_ref().and_then(|source| source.files.as_ref()).and_then(|files| self.schema(files));
         let source = raw.source.and_then(|source| self.source(source));
         let parser = raw.parser.and_then(|parser| self.parser(parser, chunk_bytes));
         let transforms = self.transforms(raw.transform.unwrap_or_default(), chunk_bytes);
@@ -101,6 +105,7 @@ impl<'a> Check<'a> {
             on_error: general.on_error,
             max_dead_letter_ratio: general.max_dead_letter_ratio,
             source,
+            schema,
             parser: parser?,
             transforms,
             tables,

@@ -135,6 +135,50 @@ pub(super) struct Files {
     /// object store by default.
     #[schemars(extend("examples" = ["500ms", "1m"]))]
     pub(super) poll_interval: Option<String>,
+    /// The columns, where they are not inferred. This and each of the settings
+    /// below make weir keep the schema of the files, with a parser that does not
+    /// name columns itself.
+    #[schemars(extend("examples" = ["deviceId string, ts timestamp, location struct<lat: double, lon: double>"]))]
+    pub(super) schema: Option<String>,
+    /// Types that are known better than they can be inferred, and columns that no
+    /// file may have yet. Dots go into structs.
+    #[schemars(extend("examples" = ["temperature double, location.lat double, tags array<string>"]))]
+    pub(super) schema_hints: Option<String>,
+    /// Whether values tell the types of columns; else all columns are strings.
+    #[schemars(extend("default" = false))]
+    pub(super) infer_column_types: Option<bool>,
+    /// What becomes of columns that the schema does not have: `add-new-columns` by
+    /// default, `none` with `schema`.
+    pub(super) schema_evolution: Option<SchemaEvolution>,
+    /// The column for values that do not fit the schema: `_rescued_data`, which
+    /// rows do not have with the evolution `none` unless it is named here.
+    #[schemars(extend("examples" = ["_rescued_data"]))]
+    pub(super) rescued_data_column: Option<String>,
+    /// At most so many files are looked at to infer the schema.
+    #[schemars(range(min = 1), extend("default" = 1000))]
+    pub(super) infer_max_files: Option<u64>,
+    /// About so many bytes are looked at to infer the schema, at least one file.
+    #[schemars(extend("default" = "50GB"))]
+    pub(super) infer_max_bytes: Option<Size>,
+}
+
+/// What becomes of columns that the schema of the files does not have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum SchemaEvolution {
+    /// They are added to the schema and to tables between two epochs.
+    AddNewColumns,
+    /// The same: weir's whole numbers and fractions have the widest types already.
+    AddNewColumnsWithTypeWidening,
+    /// They are added to the schema, and the run ends with an error; the next one
+    /// has them.
+    AddNewColumnsRestart,
+    /// Their values go to the rescued column.
+    Rescue,
+    /// The run ends with an error that names column and file.
+    FailOnNewColumns,
+    /// They are ignored.
+    None,
 }
 
 /// How messages lie in a file.
@@ -249,7 +293,8 @@ pub(super) struct Table {
     /// The columns that the table is partitioned by.
     pub(super) partition_by: Option<Vec<Option<String>>>,
     /// The columns, in order: `column`, `column as name`,
-    /// `message.FIELD as name`, `epoch.time as name`. All columns by default.
+    /// `message.FIELD as name`, `epoch.time as name`, and `*` for all columns of
+    /// the rows that are not named. All columns by default.
     #[schemars(extend("examples" = [["deviceId", "ts as local_ts", "message.file_name as file", "epoch.time as server_ts"]]))]
     pub(super) columns: Option<Vec<Option<String>>>,
     /// Delta table properties that the table is created with.
@@ -260,6 +305,20 @@ pub(super) struct Table {
     /// The size that Parquet files aim at.
     #[schemars(extend("default" = "128MiB"))]
     pub(super) target_file_size: Option<Size>,
+    /// What becomes of columns that the pipeline has and an existing table does
+    /// not: `add-columns` where weir adds new columns of files, else `fixed`.
+    pub(super) schema_evolution: Option<TableEvolution>,
+}
+
+/// What becomes of columns that the pipeline has and a table does not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum TableEvolution {
+    /// They are added with the first rows that have them; columns that only the
+    /// table has are null.
+    AddColumns,
+    /// The table is refused.
+    Fixed,
 }
 
 /// How data pages are compressed.
@@ -426,7 +485,7 @@ pub(super) struct Rule {
 }
 
 /// A number of bytes, or a text such as `64MiB` or `1GB`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(untagged)]
 pub(super) enum Size {
     /// Bytes.

@@ -93,9 +93,13 @@ pub(super) fn glob(text: &str) -> Result<String, String> {
     check_glob(text).map(|()| text.to_owned()).map_err(|_| "write a pattern such as \"*.json\"".to_owned())
 }
 
-/// `column`, `column as name`, `message.FIELD as name`, `epoch.time as name`.
+/// `column`, `column as name`, `message.FIELD as name`, `epoch.time as name`, `*`.
 pub(super) fn column(text: &str) -> Result<TableColumn, String> {
-    const FORMS: &str = "allowed: \"column\", \"column as name\", \"message.FIELD as name\", \"epoch.time as name\"";
+    const FORMS: &str =
+        "allowed: \"column\", \"column as name\", \"message.FIELD as name\", \"epoch.time as name\", \"*\"";
+    if text.trim() == "*" {
+        return Ok(TableColumn { name: "*".to_owned(), from: ColumnFrom::Rest });
+    }
     let words: Vec<&str> = text.split_whitespace().collect();
     let (from, name) = match words.as_slice() {
         [from] => (*from, None),
@@ -118,7 +122,7 @@ pub(super) fn column(text: &str) -> Result<TableColumn, String> {
             Some(field) => format!("alert_{field}"),
             None => column.clone(),
         },
-        (None, ColumnFrom::Message(_) | ColumnFrom::EpochTime) => {
+        (None, ColumnFrom::Message(_) | ColumnFrom::EpochTime | ColumnFrom::Rest) => {
             return Err("give it a name in the table: add ` as NAME`".to_owned());
         }
     };

@@ -9,12 +9,13 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 use url::Url;
 
-pub use super::raw::{Compression, Emit, OnError};
+pub use super::raw::{Compression, Emit, OnError, TableEvolution};
 use crate::env::Location;
 use crate::event_hubs::HubSettings;
 use crate::event_time::{DeduplicateSettings, EventTimeSettings, WindowKind};
 use crate::model::{Digest, Span};
 use crate::plugin::Limits;
+use crate::schema::SchemaSettings;
 use crate::source::event_hubs::EventHubsSettings;
 use crate::source::files::FilesSettings;
 use crate::source::generator::GeneratorSettings;
@@ -42,6 +43,8 @@ pub struct Pipeline {
     pub max_dead_letter_ratio: f64,
     /// Where messages come from.
     pub source: SourceConfig,
+    /// How the schema of the rows is managed, if the parser does not name columns.
+    pub schema: Option<SchemaSettings>,
     /// What turns messages into rows.
     pub parser: PluginConfig,
     /// What rows go through, in this order; their steps are unique.
@@ -267,6 +270,8 @@ pub struct TableConfig {
     pub compression: Compression,
     /// The size that Parquet files aim at; not zero.
     pub target_file_bytes: u64,
+    /// What becomes of columns that the table does not have.
+    pub evolution: TableEvolution,
 }
 
 /// A column of a table.
@@ -283,6 +288,8 @@ pub struct TableColumn {
 pub enum ColumnFrom {
     /// A column of the last transform or parser.
     Row(String),
+    /// All columns of the last transform or parser that are not named.
+    Rest,
     /// A field of the message that the row came from.
     Message(String),
     /// The clock of the epoch: one value for all its rows.

@@ -6,11 +6,13 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::{Field, Schema, SchemaRef};
 
+use super::kept::KeptSchema;
 use super::rows::Projection;
 use super::steps::Duties;
 use super::times::TimeRule;
+use super::watch::Watch;
 use super::wire::{Stateful, wire_steps};
 use super::workers::{Steps, Workers};
 use crate::config::{
@@ -20,10 +22,11 @@ use crate::config::{
 use crate::env::Env;
 use crate::model::PluginIdentity;
 use crate::plugin::{
-    ComponentSource, ConfigureError, Engine, Library, OnFailure, Parser, Plugin, StepSettings, Transform,
+    ComponentSource, ConfigureError, Engine, Inference, Library, OnFailure, Parser, Plugin, StepSettings, Transform,
 };
+use crate::schema::{Evolution, SchemaSettings};
 use crate::sink::dead_letter;
-use crate::sink::delta::{Compression, Encoders, Table, TableSettings};
+use crate::sink::delta::{self, Compression, Encoders, Table, TableSettings};
 use crate::source::Source;
 use crate::source::event_hubs::EventHubsSource;
 use crate::source::files::FileSource;
@@ -65,7 +68,8 @@ pub(super) struct Parts {
 }
 
 impl Wiring {
-    /// Wire a pipeline.
+    /// Wire a pipeline, with the schema that weir keeps for its source, if it does.
+    /// A source that is there already goes on being used.
     ///
     /// Fails with everything that does not fit, each with its place in the file.
     pub(super) fn new(
@@ -73,12 +77,17 @@ impl Wiring {
         file: &PipelineFile,
         env: &Env,
         compiled: PathBuf,
+        kept: Option<&KeptSchema>,
+        existing: Option<Box<dyn Source>>,
     ) -> std::result::Result<Self, Vec<Problem>> {
         let mut problems = Vec::new();
         let at = |path: &str, error: &Error| file.problem_at(path, error.to_string(), None);
         let library = Engine::new().and_then(|engine| Library::new(engine, compiled));
         let library = library.map_err(|error| vec![at("", &error)])?;
-        let mut source = source(pipeline, env).map_err(|error| vec![at("source", &error)])?;
+        let mut source = match existing {
+            Some(source) => source,
+            None => source(pipeline, env).map_err(|error| vec![at("source", &error)])?,
+        };
         let fields = source.message_fields();
 
         // All plugins are loaded, so that all that are wrong are told at once.
@@ -98,8 +107,10 @@ impl Wiring {
         let refuse = |config: &PluginConfig, error: ConfigureError, problems: &mut Vec<Problem>| {
             problems.extend(refused(file, config, error));
         };
-        let Ok(parser) = parser else { return Err(problems) };
-        let parser = Parser::configure(&parser, settings(&pipeline.parser), None);
+        let Ok(plugin) = parser else { return Err(problems) };
+        let managed = pipeline.schema.as_ref().zip(kept);
+        let stored = managed.map(|(settings, kept)| kept.stored(settings));
+        let parser = Parser::configure(&plugin, settings(&pipeline.parser), stored.as_ref());
         let parser = parser.map_err(|error| refuse(&pipeline.parser, error, &mut problems));
         let Ok(parser) = parser else { return Err(problems) };
         for name in parser.message_fields() {
@@ -108,7 +119,21 @@ impl Wiring {
                 problems.push(file.problem_at("parser.plugin", message, None));
             }
         }
-        let mut rows = Arc::clone(parser.output());
+        let message_fields = wanted_fields(pipeline, parser.message_fields());
+        let carried: Vec<_> =
+            message_fields.iter().filter_map(|name| fields.field_with_name(name).ok().cloned()).collect();
+        let carried = Schema::new(carried);
+        let watch = match managed {
+            Some((managed, kept)) => {
+                let step = settings(&pipeline.parser);
+                Some(
+                    watch(managed, kept, (&plugin, step), &parser, &carried)
+                        .map_err(|error| vec![at("parser.plugin", &error)])?,
+                )
+            }
+            None => None,
+        };
+        let mut rows = Arc::clone(watch.as_ref().map_or(parser.output(), Watch::output));
         let mut configured = Vec::new();
         for (config, plugin) in transforms {
             let Ok(plugin) = plugin else { return Err(problems) };
@@ -124,10 +149,6 @@ impl Wiring {
             }
         }
 
-        let message_fields = wanted_fields(pipeline, parser.message_fields());
-        let carried: Vec<_> =
-            message_fields.iter().filter_map(|name| fields.field_with_name(name).ok().cloned()).collect();
-        let carried = Schema::new(carried);
         let (mut projections, mut tables) = (Vec::new(), Vec::new());
         for table in &pipeline.tables {
             match Projection::new(table.columns.as_deref(), &rows, &carried) {
@@ -156,6 +177,7 @@ impl Wiring {
         let parser_fields = parser.message_fields().iter().filter_map(index).collect();
         let steps = Steps {
             parser,
+            watch,
             transforms: configured,
             projections,
             parser_fields,
@@ -211,6 +233,38 @@ impl Wiring {
     }
 }
 
+/// What is done to the rows of a parser whose schema weir keeps.
+///
+/// # Errors
+/// Config if the parser has columns of its own, or cannot infer new ones.
+fn watch(
+    settings: &SchemaSettings,
+    kept: &KeptSchema,
+    (plugin, step): (&Plugin, StepSettings),
+    parser: &Parser,
+    carried: &Schema,
+) -> Result<Watch> {
+    let stored = kept.stored(settings);
+    let shape = |schema: &Schema| -> Vec<String> {
+        let field = |field: &Arc<Field>| format!("{} {}", field.name(), delta::type_name(field.data_type()));
+        schema.fields().iter().map(field).collect()
+    };
+    let (wanted, found) = (shape(&stored), shape(parser.output()));
+    if wanted != found {
+        return Err(Error::config(format!(
+            "the parser gives the columns {}, but weir keeps a schema of {}: leave the columns out of its `config`,              or the settings of a schema out of `[source.files]`",
+            found.join(", "),
+            wanted.join(", ")
+        )));
+    }
+    let inference = match settings.evolution {
+        Evolution::AddNewColumns | Evolution::AddNewColumnsAndStop => Some(Inference::new(plugin, &step)?),
+        Evolution::FailOnNewColumns | Evolution::Rescue | Evolution::None => None,
+    };
+    let _none_yet = carried;
+    Ok(Watch::new(settings, (&kept.columns, &kept.ignored), parser.output(), Vec::new(), inference))
+}
+
 /// Where a table stands in the pipeline file.
 fn table_path(name: &str) -> String {
     match name {
@@ -242,7 +296,7 @@ pub(super) fn refused(file: &PipelineFile, config: &PluginConfig, error: Configu
     }
 }
 
-fn source(pipeline: &Pipeline, env: &Env) -> Result<Box<dyn Source>> {
+pub(super) fn source(pipeline: &Pipeline, env: &Env) -> Result<Box<dyn Source>> {
     let chunks = pipeline.chunk_bounds;
     match &pipeline.source {
         SourceConfig::Files(settings) => Ok(Box::new(FileSource::new(settings.clone(), env, chunks)?)),
@@ -251,7 +305,7 @@ fn source(pipeline: &Pipeline, env: &Env) -> Result<Box<dyn Source>> {
     }
 }
 
-fn load(library: &Library, config: &PluginConfig) -> Result<Plugin> {
+pub(super) fn load(library: &Library, config: &PluginConfig) -> Result<Plugin> {
     let source = match &config.reference {
         PluginReference::Builtin(name) => ComponentSource::Builtin(name.clone()),
         PluginReference::File(path) => ComponentSource::File(path.clone()),
@@ -283,6 +337,10 @@ pub(super) fn table_settings(table: &TableConfig) -> TableSettings {
             config::Compression::None => Compression::None,
         },
         target_file_bytes: table.target_file_bytes,
+        evolution: match table.evolution {
+            config::TableEvolution::AddColumns => delta::Evolution::AddColumns,
+            config::TableEvolution::Fixed => delta::Evolution::Fixed,
+        },
     }
 }
 

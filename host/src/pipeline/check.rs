@@ -1,5 +1,6 @@
 //! Everything that can be told before a message is read.
 
+use super::kept;
 use super::recovery::refuse_other_state;
 use super::run::wire;
 use crate::checkpoint::Checkpoint;
@@ -15,9 +16,11 @@ use crate::{Error, Result};
 /// Config with all problems; what a plugin, table or checkpoint fails with
 /// otherwise.
 pub async fn check(pipeline: &Pipeline, file: &PipelineFile, env: &Env) -> Result<()> {
-    let wiring = wire(pipeline, file, env).await?;
+    let checkpoint = Checkpoint::find(env.storage(&pipeline.checkpoint)?).await?;
+    let kept = kept::peek(pipeline, file, env, checkpoint.as_ref()).await?;
+    let wiring = wire(pipeline, file, env, kept.as_ref(), None).await?;
     let mut problems = wiring.check_tables(file, env).await?;
-    if let Some(checkpoint) = Checkpoint::find(env.storage(&pipeline.checkpoint)?).await? {
+    if let Some(checkpoint) = checkpoint {
         if checkpoint.pipeline().name != pipeline.name {
             let message = format!("the checkpoint belongs to the pipeline `{}`", checkpoint.pipeline().name);
             let remedy = "give each pipeline a checkpoint of its own".to_owned();

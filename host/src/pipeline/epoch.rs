@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::build::Parts;
+use super::kept::NewColumns;
 use super::progress::{Counts, Report};
 use super::steps::{Delta, Duties, FedChunk, Outcome, StepCounts};
 use super::times::TimeStats;
@@ -63,6 +64,15 @@ pub(super) struct StagedEpoch {
     pub(super) busy: Busy,
 }
 
+/// How staging ended.
+pub(super) enum Stages {
+    /// The epoch can be prepared.
+    Epoch(Box<StagedEpoch>),
+    /// It has columns that the kept schema lacks: nothing of it is kept, and it is to
+    /// be staged again with another schema.
+    NewColumns(NewColumns),
+}
+
 /// What is to be staged.
 pub(super) struct Plan<'a> {
     /// The identifier of the pipeline.
@@ -87,11 +97,12 @@ pub(super) struct Busy {
     pub(super) encode: Duration,
 }
 
-/// Read a range, run it through the plugins, and stage what comes out.
+/// Read a range, run it through the plugins, and stage what comes out. After new
+/// columns the steps have rows of an epoch that never was: make them anew.
 ///
 /// # Errors
 /// What the source, a plugin or a table fails with.
-pub(super) async fn stage(parts: &mut Parts, plan: Plan<'_>, report: &mut dyn Report) -> Result<StagedEpoch> {
+pub(super) async fn stage(parts: &mut Parts, plan: Plan<'_>, report: &mut dyn Report) -> Result<Stages> {
     let watch = Stopwatch::start();
     let Plan { epoch, clock_us, range, .. } = &plan;
     let Parts { source, workers, duties, .. } = parts;
@@ -102,6 +113,7 @@ pub(super) async fn stage(parts: &mut Parts, plan: Plan<'_>, report: &mut dyn Re
         counts: Counts::default(),
         stats: vec![CallStats::default(); parts.plugins.len()],
         times: TimeStats::default(),
+        new_columns: None,
         report,
     };
     for table in &parts.tables {
@@ -120,6 +132,9 @@ pub(super) async fn stage(parts: &mut Parts, plan: Plan<'_>, report: &mut dyn Re
     };
     let running = workers.run(incoming, *clock_us, async |processed: Processed| staging.chunk(processed, duties).await);
     tokio::try_join!(reading, running)?;
+    if let Some(new) = staging.new_columns.take() {
+        return Ok(Stages::NewColumns(new));
+    }
     let outcome = duties.drain().await?;
     staging.take(outcome).await?;
 
@@ -151,12 +166,13 @@ pub(super) async fn stage(parts: &mut Parts, plan: Plan<'_>, report: &mut dyn Re
         if !files.is_empty() {
             let settings = table.settings();
             let location = settings.location.to_string();
-            tables.insert(settings.name.clone(), StagedTable { location, files });
+            let schema = table.schema_to_add()?;
+            tables.insert(settings.name.clone(), StagedTable { location, files, schema });
         }
     }
     let busy = Busy { read, encode };
     let (epoch, clock_us, samples) = (*epoch, *clock_us, dead.samples);
-    Ok(StagedEpoch {
+    Ok(Stages::Epoch(Box::new(StagedEpoch {
         epoch,
         clock_us,
         range: plan.range,
@@ -172,7 +188,7 @@ pub(super) async fn stage(parts: &mut Parts, plan: Plan<'_>, report: &mut dyn Re
         samples,
         took: watch.elapsed(),
         busy,
-    })
+    })))
 }
 
 /// The steps that have plugins.
@@ -189,12 +205,23 @@ struct Staging<'a> {
     counts: Counts,
     stats: Vec<CallStats>,
     times: TimeStats,
+    new_columns: Option<NewColumns>,
     report: &'a mut dyn Report,
 }
 
 impl Staging<'_> {
     /// Take in what the plugins made of a chunk, and hand it to the other steps.
     async fn chunk(&mut self, mut processed: Processed, duties: &mut Duties) -> Result<()> {
+        if let Some(new) = processed.new_columns.take() {
+            match &mut self.new_columns {
+                Some(all) => all.merge(new),
+                None => self.new_columns = Some(new),
+            }
+        }
+        if self.new_columns.is_some() {
+            // Nothing of the epoch will be kept: only more new columns count.
+            return Ok(());
+        }
         let first = match processed.repeats.take() {
             Some((keys, times)) => duties.first(keys, times).await?,
             None => None,

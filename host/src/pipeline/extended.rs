@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array};
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit};
 
-use super::rows::{MissingColumn, Projection, unfit};
+use super::rows::{MissingColumn, Projection, expanded, unfit};
 use crate::config::{ColumnFrom, TableColumn};
 use crate::plugin::spread;
 use crate::{Error, Result};
@@ -65,15 +65,16 @@ impl Extended {
             rows.chain(step.iter().map(own)).map(column).collect::<Vec<_>>()
         };
         let columns = columns.map_or_else(all, <[TableColumn]>::to_vec);
+        let (places, columns): (Vec<usize>, Vec<TableColumn>) = expanded(&columns, rows).into_iter().unzip();
         let of_step = |column: &TableColumn| match &column.from {
             ColumnFrom::Row(name) => step.iter().position(|field| field.name() == name),
-            ColumnFrom::Message(_) | ColumnFrom::EpochTime => None,
+            ColumnFrom::Message(_) | ColumnFrom::EpochTime | ColumnFrom::Rest => None,
         };
         let mut indices: Vec<usize> = Vec::new();
         let mut from_rows = Vec::new();
         for (index, column) in columns.iter().enumerate() {
             if of_step(column).is_none() {
-                indices.push(index);
+                indices.push(places[index]);
                 from_rows.push(column.clone());
             }
         }

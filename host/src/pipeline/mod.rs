@@ -15,6 +15,8 @@
 //! | `workers` | the threads that run plugins, in and out in the same order |
 //! | `rows` | rows → the columns of each table; rejections → dead letters |
 //! | `wire` | windows and rules, wired to what they see |
+//! | `kept` | the schema that weir keeps for a source: inferred, stored, evolved |
+//! | `watch` | rows of such a schema: what is new in them, their final shape |
 //! | `extended` | rows with what a step knows of them: alerts, late rows |
 //! | `steps/` | windows and rules: fed, closed, their state kept |
 //! | `times` | what the event times of a chunk say |
@@ -31,6 +33,7 @@ mod check;
 mod commit;
 mod epoch;
 mod extended;
+mod kept;
 mod notifications;
 mod progress;
 mod recovery;
@@ -38,6 +41,7 @@ mod rows;
 mod run;
 mod steps;
 mod times;
+mod watch;
 mod wire;
 mod workers;
 

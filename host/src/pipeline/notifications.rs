@@ -40,6 +40,17 @@ pub struct Notified {
     pub waiting: u64,
 }
 
+impl Notified {
+    /// Add what became of the alerts of a run that went on from this one.
+    pub(super) fn merge(&mut self, later: Self) {
+        self.delivered += later.delivered;
+        self.refused += later.refused;
+        self.dropped += later.dropped;
+        self.failed_attempts += later.failed_attempts;
+        self.waiting = later.waiting;
+    }
+}
+
 /// What became of the alerts for one place, since the epoch before.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -155,11 +166,11 @@ pub(super) enum Patience {
 
 impl Patience {
     /// The patience of a run that ended like this.
-    pub(super) fn after(result: &Result<()>, is_interrupted: bool) -> Self {
+    pub(super) fn after<T>(result: &Result<T>, is_interrupted: bool) -> Self {
         match result.as_ref().map_err(Error::kind) {
-            Ok(()) if !is_interrupted => Self::Long,
+            Ok(_) if !is_interrupted => Self::Long,
             Err(ErrorKind::Unavailable | ErrorKind::Fenced) => Self::None,
-            Ok(()) | Err(_) => Self::Short,
+            Ok(_) | Err(_) => Self::Short,
         }
     }
 }

@@ -15,7 +15,7 @@ use crate::source::Chunk;
 use crate::{Error, Result};
 
 /// What the fields of messages may take for the rows of one chunk.
-const MAX_FIELD_BYTES: usize = 1 << 30;
+pub(super) const MAX_FIELD_BYTES: usize = 1 << 30;
 
 /// Where a column of a table comes from, by index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,10 +55,10 @@ impl Projection {
             });
         };
         let (mut chosen, mut missing) = (Vec::new(), Vec::new());
-        for (index, column) in columns.iter().enumerate() {
+        for (index, column) in &expanded(columns, rows) {
             match resolve(column, rows, fields) {
                 Ok(found) => chosen.push(found),
-                Err(why) => missing.push((index, why)),
+                Err(why) => missing.push((*index, why)),
             }
         }
         if !missing.is_empty() {
@@ -109,6 +109,28 @@ pub(super) fn unfit(error: arrow::error::ArrowError) -> Error {
     Error::bug("the columns of a table do not fit together").because(error)
 }
 
+/// The columns with their indices, where `*` stands for all columns of the rows
+/// that no other column takes, by its source or its name.
+pub(super) fn expanded(columns: &[TableColumn], rows: &Schema) -> Vec<(usize, TableColumn)> {
+    let is_taken = |field: &FieldRef| {
+        columns.iter().any(|column| {
+            let is_source = matches!(&column.from, ColumnFrom::Row(name) if name == field.name());
+            is_source || column.name.to_lowercase() == field.name().to_lowercase()
+        })
+    };
+    let mut expanded = Vec::with_capacity(columns.len());
+    for (index, column) in columns.iter().enumerate() {
+        if column.from != ColumnFrom::Rest {
+            expanded.push((index, column.clone()));
+            continue;
+        }
+        let rest = rows.fields().iter().filter(|field| !is_taken(field));
+        let column = |name: &String| TableColumn { name: name.clone(), from: ColumnFrom::Row(name.clone()) };
+        expanded.extend(rest.map(|field| (index, column(field.name()))));
+    }
+    expanded
+}
+
 fn resolve(column: &TableColumn, rows: &Schema, fields: &Schema) -> std::result::Result<(FieldRef, Origin), String> {
     let named = |field: &Field| Arc::new(field.clone().with_name(&column.name));
     let among =
@@ -125,6 +147,7 @@ fn resolve(column: &TableColumn, rows: &Schema, fields: &Schema) -> std::result:
             )),
             Err(_) => Err(format!("the source has no message field `{name}`, it has {}", among(fields))),
         },
+        ColumnFrom::Rest => Err("`*` stands for several columns".to_owned()),
         ColumnFrom::EpochTime => {
             let time = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
             Ok((Arc::new(Field::new(&column.name, time, false)), Origin::EpochTime))

@@ -10,7 +10,8 @@ use tokio::task::JoinHandle;
 
 use super::build::{Parts, Wiring};
 use super::commit::{all_tables, commit, committed_epoch, fenced, tidy_up};
-use super::epoch::{Plan, StagedEpoch, refuse_too_many_dead_letters, stage};
+use super::epoch::{Plan, StagedEpoch, Stages, refuse_too_many_dead_letters, stage};
+use super::kept::{self, KeptSchema, NewColumns};
 use super::notifications::{NOTIFY, Notifications, Notified, Patience};
 use super::progress::{Counts, Durations, Progress, Report, RunIdentity};
 use super::recovery::{restore_steps, stand};
@@ -19,7 +20,9 @@ use crate::config::{Pipeline, PipelineFile, Trigger};
 use crate::env::{self, Env, Stopwatch};
 use crate::model::{AttemptId, Epoch, Segment, SourceRange, StepState};
 use crate::protocol::recover::is_overtaken;
+use crate::schema::Evolution;
 use crate::sink::delta::Table;
+use crate::source::Source;
 use crate::{Error, ErrorKind, Result};
 
 /// Epochs whose ranges are kept in their records before they go into a segment
@@ -65,26 +68,78 @@ pub async fn run(
     mut shutdown: Shutdown,
     report: &mut dyn Report,
 ) -> Result<Summary> {
-    let wiring = wire(pipeline, file, env).await?;
-    let storage = env.storage(&pipeline.checkpoint)?;
-    let checkpoint = Checkpoint::open(storage, &pipeline.name, env).await?;
-    let parts = wiring.open(pipeline, env).await?;
-    let mut run = Run::recover(pipeline, env, checkpoint, parts).await?;
-    let result = run.epochs(&mut shutdown, report).await;
-    // What is prepared is committed even if the next epoch failed; and what it
-    // failed with matters more than what this may fail with.
-    let finished = run.finish_commit(report).await;
-    let result = result.and(finished);
-    let patience = Patience::after(&result, run.summary.is_interrupted);
-    run.summary.notified = run.notifications.finish(patience, &mut shutdown).await;
-    result.map(|()| run.summary)
+    let mut seen = Seen::new(env);
+    // What is wrong with a pipeline must not leave a checkpoint behind; where a
+    // schema is inferred, that has to come first.
+    let first = match pipeline.schema {
+        None => Some(wire(pipeline, file, env, None, None).await?),
+        Some(_) => None,
+    };
+    let checkpoint = Arc::new(Checkpoint::open(env.storage(&pipeline.checkpoint)?, &pipeline.name, env).await?);
+    let mut kept = kept::resolve(pipeline, file, env, &checkpoint).await?;
+    let mut wiring = match first {
+        Some(wiring) => wiring,
+        None => wire(pipeline, file, env, kept.as_ref(), None).await?,
+    };
+    loop {
+        let parts = wiring.open(pipeline, env).await?;
+        let schema = kept.as_ref().map(|kept| kept.version);
+        let mut run = Run::recover(pipeline, env, Arc::clone(&checkpoint), parts, (schema, seen)).await?;
+        let result = run.epochs(&mut shutdown, report).await;
+        // What is prepared is committed even if the next epoch failed; and what it
+        // failed with matters more than what this may fail with.
+        let finished = run.finish_commit(report).await;
+        let result = result.and_then(|ended| finished.map(|()| ended));
+        let patience = Patience::after(&result, run.seen.summary.is_interrupted);
+        let notified = run.notifications.finish(patience, &mut shutdown).await;
+        run.seen.summary.notified.merge(notified);
+        let (source, so_far) = (run.parts.source, run.seen);
+        match (result?, &pipeline.schema, kept.take()) {
+            (Ended::NewColumns(new), Some(settings), Some(current)) => {
+                kept = Some(kept::evolve(&checkpoint, env, settings, current, &new).await?);
+                wiring = wire(pipeline, file, env, kept.as_ref(), Some(source)).await?;
+                seen = so_far;
+            }
+            (Ended::NewColumns(_), _, _) => return Err(Error::bug("new columns without a schema that is kept")),
+            (Ended::Done, _, _) => return Ok(so_far.summary),
+        }
+    }
 }
 
-pub(super) async fn wire(pipeline: &Pipeline, file: &PipelineFile, env: &Env) -> Result<Wiring> {
-    let (pipeline, file_of, env) = (pipeline.clone(), file.clone(), env.clone());
+pub(super) async fn wire(
+    pipeline: &Pipeline,
+    file: &PipelineFile,
+    env: &Env,
+    kept: Option<&KeptSchema>,
+    source: Option<Box<dyn Source>>,
+) -> Result<Wiring> {
+    let (pipeline, file_of, env, kept) = (pipeline.clone(), file.clone(), env.clone(), kept.cloned());
+    let plugins = env::cache_dir().join("plugins");
     let wired =
-        env::blocking(move || Ok(Wiring::new(&pipeline, &file_of, &env, env::cache_dir().join("plugins")))).await?;
+        env::blocking(move || Ok(Wiring::new(&pipeline, &file_of, &env, plugins, kept.as_ref(), source))).await?;
     wired.map_err(|problems| file.problems(problems).into())
+}
+
+/// Why the epochs ended.
+enum Ended {
+    /// The trigger or somebody wants no more.
+    Done,
+    /// The schema has to get columns; nothing of the epoch that has them was kept.
+    NewColumns(NewColumns),
+}
+
+/// What goes on being true when a run goes on with another schema.
+struct Seen {
+    run_id: String,
+    /// Whether the end of what is available is fixed.
+    is_sealed: bool,
+    summary: Summary,
+}
+
+impl Seen {
+    fn new(env: &Env) -> Self {
+        Self { run_id: env.new_id(), is_sealed: false, summary: Summary::default() }
+    }
 }
 
 /// A commit under way and what is told when it is done.
@@ -113,12 +168,20 @@ struct Run<'a> {
     unjudged: Counts,
     committing: Option<Committing>,
     notifications: Notifications,
-    summary: Summary,
+    /// The version of the kept schema.
+    schema: Option<u64>,
+    seen: Seen,
 }
 
 impl<'a> Run<'a> {
     /// Finish what an earlier run prepared, and stand behind it.
-    async fn recover(pipeline: &'a Pipeline, env: &'a Env, checkpoint: Checkpoint, mut parts: Parts) -> Result<Self> {
+    async fn recover(
+        pipeline: &'a Pipeline,
+        env: &'a Env,
+        checkpoint: Arc<Checkpoint>,
+        mut parts: Parts,
+        (schema, seen): (Option<u64>, Seen),
+    ) -> Result<Self> {
         let (record, segments, ranges) = stand(&checkpoint, &mut parts, env).await?;
         let newest = record.as_ref().map(|record| record.epoch);
         let restored = async {
@@ -132,14 +195,14 @@ impl<'a> Run<'a> {
         };
         let identity = RunIdentity {
             id: checkpoint.pipeline().id.clone(),
-            run_id: env.new_id(),
+            run_id: seen.run_id.clone(),
             name: pipeline.name.clone(),
             source: parts.source.description(),
         };
         Ok(Self {
             pipeline,
             env,
-            checkpoint: Arc::new(checkpoint),
+            checkpoint,
             parts,
             identity,
             attempt: env.new_attempt(),
@@ -150,16 +213,18 @@ impl<'a> Run<'a> {
             unjudged: Counts::default(),
             committing: None,
             notifications,
-            summary: Summary::default(),
+            schema,
+            seen,
         })
     }
 
-    async fn epochs(&mut self, shutdown: &mut Shutdown, report: &mut dyn Report) -> Result<()> {
-        if self.pipeline.trigger == Trigger::AvailableNow {
+    async fn epochs(&mut self, shutdown: &mut Shutdown, report: &mut dyn Report) -> Result<Ended> {
+        if self.pipeline.trigger == Trigger::AvailableNow && !self.seen.is_sealed {
             tokio::select! {
                 sealed = self.parts.source.seal() => sealed?,
                 () = stopped(shutdown) => {}
             }
+            self.seen.is_sealed = true;
         }
         while !*shutdown.borrow() {
             let watch = Stopwatch::start();
@@ -175,7 +240,7 @@ impl<'a> Run<'a> {
                     self.finish_commit(report).await?;
                     match self.due_without_rows().await? {
                         Some(flush) => (self.parts.source.nothing(), flush),
-                        None if self.pipeline.trigger == Trigger::AvailableNow => return Ok(()),
+                        None if self.pipeline.trigger == Trigger::AvailableNow => return Ok(Ended::Done),
                         None => {
                             self.wait(shutdown).await;
                             continue;
@@ -204,6 +269,16 @@ impl<'a> Run<'a> {
                 // Abandoned: nothing of it is visible, and its files are removed.
                 () = stopped(shutdown) => break,
             };
+            let staged = match staged {
+                Stages::Epoch(staged) => *staged,
+                Stages::NewColumns(new) => {
+                    let evolution = self.pipeline.schema.as_ref().map(|settings| settings.evolution);
+                    return match evolution {
+                        Some(Evolution::FailOnNewColumns) => Err(kept::refused(&new)),
+                        _ => Ok(Ended::NewColumns(new)),
+                    };
+                }
+            };
             refuse_too_many_dead_letters(&staged, &mut self.unjudged, self.pipeline.max_dead_letter_ratio)?;
             self.finish_commit(report).await?;
             self.prepare(staged, plan).await?;
@@ -215,8 +290,8 @@ impl<'a> Run<'a> {
                 }
             }
         }
-        self.summary.is_interrupted = true;
-        Ok(())
+        self.seen.summary.is_interrupted = true;
+        Ok(Ended::Done)
     }
 
     /// Whether windows are due although there is nothing to read, and whether that
@@ -275,6 +350,7 @@ impl<'a> Run<'a> {
             },
             tables: staged.tables.clone(),
             plugins: self.parts.plugins.clone(),
+            schema: self.schema,
             event_time: staged.event_time.clone(),
             steps: self.steps.clone(),
             notifications,
@@ -299,8 +375,8 @@ impl<'a> Run<'a> {
     async fn finish_commit(&mut self, report: &mut dyn Report) -> Result<()> {
         let Some(Committing { task, staged, alerts, mut took }) = self.committing.take() else { return Ok(()) };
         took.commit = task.await.map_err(|panic| Error::bug("a commit panicked").because(panic))??;
-        self.summary.epochs += 1;
-        self.summary.counts.merge(&staged.counts);
+        self.seen.summary.epochs += 1;
+        self.seen.summary.counts.merge(&staged.counts);
         if let (Some(segment), Some(batch)) = (&alerts, &staged.notifications) {
             self.notifications.publish(staged.epoch, segment, batch);
         }

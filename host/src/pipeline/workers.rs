@@ -5,9 +5,11 @@ use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 use tokio::sync::mpsc;
 
+use super::kept::NewColumns;
 use super::rows::{Projection, rejected_messages, rejected_rows, unfit, unreadable};
 use super::steps::{Fed, Feeder, Input, RaisedAlerts, Times};
 use super::times::{TimeRule, TimeStats};
+use super::watch::Watch;
 use crate::env::{self, Worker};
 use crate::event_time::{KeyColumns, KeyRows, Observed};
 use crate::model::PluginIdentity;
@@ -49,6 +51,8 @@ pub(super) struct Processed {
     pub(super) failed: Vec<(usize, DeadLetter)>,
     /// What other steps see of the chunk.
     pub(super) fed: Vec<(usize, Fed)>,
+    /// Columns that the kept schema lacks.
+    pub(super) new_columns: Option<NewColumns>,
     /// What the rows came from, for those that steps cannot do.
     pub(super) origin: Option<Origin>,
 }
@@ -84,6 +88,8 @@ pub(super) struct Origin {
 /// The plugins of a pipeline, for one worker.
 pub(super) struct Steps {
     pub(super) parser: Parser,
+    /// What is done to its rows, if weir keeps their schema.
+    pub(super) watch: Option<Watch>,
     pub(super) transforms: Vec<Transform>,
     pub(super) projections: Vec<Projection>,
     /// Which of the chunk's fields the parser sees, by index.
@@ -109,6 +115,7 @@ impl Steps {
     fn fork(&self) -> Self {
         Self {
             parser: self.parser.fork(),
+            watch: self.watch.as_ref().map(Watch::fork),
             transforms: self.transforms.iter().map(Transform::fork).collect(),
             projections: self.projections.clone(),
             parser_fields: self.parser_fields.clone(),
@@ -136,6 +143,11 @@ impl Steps {
         let produced = self.parser.parse(messages)?;
         let (mut rows, mut origins) = (produced.rows, produced.origins);
         let parsed = rows.num_rows() as u64;
+        let mut new_columns = None;
+        if let Some(watch) = &mut self.watch {
+            new_columns = watch.look(&rows, &origins, (&chunk, messages));
+            rows = watch.shape(&rows, &origins, &chunk.fields)?;
+        }
         dead_letters.extend(rejected_messages(&identities[0], &chunk, produced.rejected));
         let mut stats = vec![(0, self.parser.take_stats())];
         for (transform, identity) in self.transforms.iter_mut().zip(&identities[1..]) {
@@ -156,6 +168,7 @@ impl Steps {
             parsed,
             rows: rows.num_rows() as u64,
             stats,
+            new_columns,
             ..Processed::default()
         };
         self.judge(&mut processed, Origin { chunk, rows, messages: origins }, clock_us)?;

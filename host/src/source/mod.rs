@@ -28,6 +28,7 @@ pub use queue::{ChunkSender, Unwanted, Waited};
 
 use crate::Result;
 use crate::model::{Epoch, PartitionId, SourceRange};
+use crate::schema::SampleBounds;
 
 /// Messages that travel together.
 #[derive(Debug)]
@@ -169,6 +170,15 @@ pub trait Source: Send + Sync {
     /// # Errors
     /// Bug if a range is not of this source.
     fn segment(&self, ranges: &[(Epoch, SourceRange)]) -> Result<Option<(Bytes, u64)>>;
+
+    /// A range to infer a schema from, whatever was read before: the oldest that is
+    /// there, within these bounds; none if there is nothing, or nothing to infer.
+    ///
+    /// # Errors
+    /// Unavailable if the source cannot be asked.
+    async fn sample(&mut self, _bounds: SampleBounds) -> Result<Option<SourceRange>> {
+        Ok(None)
+    }
 
     /// Fix the end of a bounded run at what is there now; `plan` gives nothing
     /// beyond it.

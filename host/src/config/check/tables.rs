@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::super::file::join;
 use super::super::raw;
 use super::super::texts;
-use super::super::validated::{Compression, RuleConfig, SourceConfig, TableColumn, TableConfig, WindowConfig};
+use super::super::validated::{
+    ColumnFrom, Compression, RuleConfig, SourceConfig, TableColumn, TableConfig, WindowConfig,
+};
 use super::{Check, MIB};
 use crate::env::Location;
 
@@ -63,6 +65,7 @@ impl Check<'_> {
             properties,
             compression: raw.compression.unwrap_or(Compression::Zstd),
             target_file_bytes: target_file_bytes?,
+            evolution: raw.schema_evolution.unwrap_or(self.evolution),
         })
     }
 
@@ -103,7 +106,7 @@ impl Check<'_> {
             if partition_by.contains(&name) {
                 self.wrong(&path, format!("{shown} is there twice"), Some("keep one of them".to_owned()));
             } else if let Some(columns) = columns
-                && !columns.iter().any(|column| column.name == name)
+                && !columns.iter().any(|column| column.name == name || column.from == ColumnFrom::Rest)
             {
                 let names = columns.iter().map(|column| format!("`{}`", column.name)).collect::<Vec<_>>().join(", ");
                 let message = format!("{shown} is not among the columns of the table");
@@ -111,7 +114,9 @@ impl Check<'_> {
             }
             partition_by.push(name);
         }
-        if columns.is_some_and(|columns| columns.len() <= partition_by.len()) && self.is_clean_below(path) {
+        if columns.is_some_and(|columns| columns.len() <= partition_by.len() && !has_rest(columns))
+            && self.is_clean_below(path)
+        {
             let remedy = "leave at least one column that the table is not partitioned by".to_owned();
             self.wrong(path, "the table is partitioned by all its columns", Some(remedy));
         }
@@ -178,6 +183,10 @@ impl Check<'_> {
             }
         }
     }
+}
+
+fn has_rest(columns: &[TableColumn]) -> bool {
+    columns.iter().any(|column| column.from == ColumnFrom::Rest)
 }
 
 /// Whether `inner` is `outer` or lies below it.

@@ -38,6 +38,7 @@ use self::settings::FileGlob;
 use super::{ChunkBounds, ChunkSender, EpochBounds, Source};
 use crate::env::{Clock, Env};
 use crate::model::{Epoch, FileEntry, PartitionId, SourceRange};
+use crate::schema::SampleBounds;
 use crate::{Error, Result};
 
 /// Listing may take one part in so many of the time between epochs.
@@ -163,6 +164,19 @@ impl Source for FileSource {
         }
         let entries = taken.len() as u64;
         Ok(Some((ledger::write_segment(taken.into_iter())?, entries)))
+    }
+
+    async fn sample(&mut self, bounds: SampleBounds) -> Result<Option<SourceRange>> {
+        let look = self.discovery.look(&Ledger::default(), None).await?;
+        let mut bytes = 0_u64;
+        let mut files: Vec<FileEntry> = look.files;
+        files.truncate(bounds.max_files.max(1));
+        let fits = files.iter().position(|file| {
+            bytes = bytes.saturating_add(file.size);
+            bytes > bounds.max_bytes
+        });
+        files.truncate(fits.map_or(usize::MAX, |fits| fits.max(1)));
+        Ok((!files.is_empty()).then_some(SourceRange::Files(files)))
     }
 
     async fn seal(&mut self) -> Result<()> {
