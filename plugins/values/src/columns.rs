@@ -1,54 +1,41 @@
-//! The configuration: from a JSON object to columns, with every fault at once.
+//! Columns: what a row is made of, as a configuration lists it or as the schema
+//! says that the host keeps.
 
-use serde_json::Value;
-use weir_plugin::{DataType, Problem, Schema};
+use std::collections::BTreeMap;
 
-use crate::grammar;
+use weir_plugin::infer::RESCUED;
+use weir_plugin::{DataType, NameCase, Problem, Schema, SchemaBuilder};
+
 use crate::timestamp::Format;
 
-/// The JSON Schema of the configuration.
-pub(crate) const SCHEMA: &str = r#"{
-  "$schema": "https://json-schema.org/draft/2020-12/schema",
-  "type": "object",
-  "additionalProperties": false,
-  "properties": {
-    "columns": {
-      "description": "The columns to make: `path [as name] type`, separated by commas or one in each element. A path has dots for nested values and backticks around odd names. Types: string, double, bigint, boolean, binary (base64), timestamp, timestamp('epoch-s' | 'epoch-ms' | 'epoch-us' | '%d.%m.%Y %H:%M').",
-      "examples": ["deviceId string, ts as event_time timestamp, location.lat as lat double"],
-      "anyOf": [
-        { "type": "string", "minLength": 1 },
-        { "type": "array", "items": { "type": "string", "minLength": 1 }, "minItems": 1 }
-      ]
-    },
-    "on_mismatch": {
-      "description": "What becomes of a value that is not of its column's type: reject sends the element to the dead letters, null leaves the value out.",
-      "enum": ["reject", "null"],
-      "default": "reject"
-    }
-  }
-}"#;
-
-const HOW_TO_WRITE: &str =
-    "list the columns to read, for example columns = \"deviceId string, ts timestamp, location.lat as lat double\"";
-
-/// No pipeline is served by more, and a plan of them stays small.
-const COLUMNS_MAX: usize = 4096;
+/// The host accepts no deeper schema.
+const DEPTH_MAX: usize = 32;
 
 /// What a column makes of a value.
 #[derive(Clone, Debug)]
-pub(crate) enum Kind {
+pub enum Kind {
     /// Text; numbers and booleans keep their text, objects and arrays their JSON.
     String,
+    /// A floating-point number of 64 bits that is finite.
     Double,
+    /// A whole number of 64 bits.
     Bigint,
+    /// True or false.
     Boolean,
     /// Bytes, written as base 64.
     Binary,
+    /// An instant.
     Timestamp(Format),
+    /// Values that are alike; only stored schemas have it.
+    List(Box<Field>),
+    /// Values with names, at least one; only stored schemas have it.
+    Struct(Vec<Field>),
 }
 
 impl Kind {
-    pub(crate) fn data_type(&self) -> DataType {
+    /// The type in the contract.
+    #[must_use]
+    pub fn data_type(&self) -> DataType {
         match self {
             Self::String => DataType::Utf8,
             Self::Double => DataType::Float64,
@@ -56,11 +43,14 @@ impl Kind {
             Self::Boolean => DataType::Boolean,
             Self::Binary => DataType::Binary,
             Self::Timestamp(_) => DataType::Timestamp,
+            Self::List(_) => DataType::List,
+            Self::Struct(_) => DataType::Struct,
         }
     }
 
     /// The type as people write it.
-    pub(crate) fn name(&self) -> &'static str {
+    #[must_use]
+    pub fn name(&self) -> &'static str {
         match self {
             Self::String => "string",
             Self::Double => "double",
@@ -68,124 +58,93 @@ impl Kind {
             Self::Boolean => "boolean",
             Self::Binary => "binary in base64",
             Self::Timestamp(_) => "timestamp",
+            Self::List(_) => "an array",
+            Self::Struct(_) => "an object",
         }
     }
+}
+
+/// A field of a struct, or the elements of a list.
+#[derive(Clone, Debug)]
+pub struct Field {
+    /// The name.
+    pub name: String,
+    /// What stands there.
+    pub kind: Kind,
 }
 
 /// One column to make.
 #[derive(Clone, Debug)]
-pub(crate) struct Column {
-    /// The keys from the element down to the value; at least one.
-    pub(crate) path: Vec<String>,
-    pub(crate) name: String,
-    pub(crate) kind: Kind,
+pub struct Column {
+    /// The keys from the element down to the value; none for what takes the
+    /// rescued.
+    pub path: Vec<String>,
+    /// The name in the rows.
+    pub name: String,
+    /// What it makes of a value.
+    pub kind: Kind,
 }
 
-/// What becomes of a value that is not of its column's type.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum OnMismatch {
-    Reject,
-    Null,
+/// The schema of rows with these columns.
+#[must_use]
+pub fn schema(columns: &[Column]) -> Schema {
+    columns.iter().fold(Schema::builder(), |to, column| append(to, &column.name, &column.kind)).build()
 }
 
-#[derive(Clone, Debug)]
-pub(crate) struct Config {
-    pub(crate) columns: Vec<Column>,
-    pub(crate) on_mismatch: OnMismatch,
-}
-
-impl Config {
-    /// Understand a configuration; `stored` stands in where it names no columns.
-    pub(crate) fn new(config: &str, stored: Option<&Schema>) -> Result<Self, Vec<Problem>> {
-        let object = match serde_json::from_str(config) {
-            Ok(Value::Object(object)) => object,
-            Ok(_) => return Err(vec![Problem::new("", "the configuration must be an object")]),
-            Err(error) => return Err(vec![Problem::new("", format!("the configuration is not JSON: {error}"))]),
-        };
-        let mut problems = Vec::new();
-        let mut on_mismatch = OnMismatch::Reject;
-        let mut columns = None;
-        for (key, value) in &object {
-            match (key.as_str(), value) {
-                ("columns", value) => columns = Some(listed(value, &mut problems)),
-                ("on_mismatch", Value::String(word)) if word == "reject" => {}
-                ("on_mismatch", Value::String(word)) if word == "null" => on_mismatch = OnMismatch::Null,
-                ("on_mismatch", other) => {
-                    problems.push(Problem::new("on_mismatch", format!("{other} is neither \"reject\" nor \"null\"")));
-                }
-                (unknown, _) => problems
-                    .push(Problem::new(unknown, "unknown setting; there are `columns` and `on_mismatch`".to_owned())),
-            }
+fn append(to: SchemaBuilder, name: &str, kind: &Kind) -> SchemaBuilder {
+    match kind {
+        Kind::List(element) => append(to.list(name), &element.name, &element.kind),
+        Kind::Struct(fields) => {
+            let count = u32::try_from(fields.len()).expect("invariant: a schema has fewer than 2^32 fields");
+            fields.iter().fold(to.structure(name, count), |to, field| append(to, &field.name, &field.kind))
         }
-        let columns = match (columns, stored) {
-            (Some(columns), _) => columns,
-            (None, Some(stored)) => from_schema(stored, &mut problems),
-            (None, None) => {
-                problems.push(Problem::new("columns", format!("missing; {HOW_TO_WRITE}")));
-                Vec::new()
-            }
-        };
-        if problems.is_empty() { Ok(Self { columns, on_mismatch }) } else { Err(problems) }
+        scalar => to.field(name, scalar.data_type()),
     }
 }
 
-fn listed(value: &Value, problems: &mut Vec<Problem>) -> Vec<Column> {
-    // Each column with the place where a fault of it is reported.
-    let mut found: Vec<(String, Column)> = Vec::new();
-    let faults_before = problems.len();
-    match value {
-        Value::String(text) => {
-            for column in grammar::columns(text) {
-                match column {
-                    Ok(column) => found.push(("columns".into(), column)),
-                    Err(fault) => problems.push(Problem::new("columns", fault)),
-                }
-            }
-        }
-        Value::Array(items) => {
-            for (index, item) in items.iter().enumerate() {
-                let path = format!("columns.{index}");
-                let Value::String(text) = item else {
-                    problems.push(Problem::new(path, format!("{item} is not a text like \"deviceId string\"")));
-                    continue;
-                };
-                match grammar::columns(text).as_mut_slice() {
-                    [] => problems.push(Problem::new(path, "is empty")),
-                    [Ok(column)] => found.push((path, column.clone())),
-                    [Err(fault)] => problems.push(Problem::new(path, std::mem::take(fault))),
-                    _ => problems.push(Problem::new(path, "one element of the array is one column; remove the comma")),
-                }
-            }
-        }
-        other => problems.push(Problem::new("columns", format!("{other} is neither a text nor an array of texts"))),
-    }
-    if found.is_empty() && problems.len() == faults_before {
-        problems.push(Problem::new("columns", format!("empty; {HOW_TO_WRITE}")));
-    }
-    if found.len() > COLUMNS_MAX {
-        problems.push(Problem::new("columns", format!("{} columns; at most {COLUMNS_MAX} are possible", found.len())));
-    }
-    report_duplicates(&found, problems);
-    found.into_iter().map(|(_, column)| column).collect()
+/// Whether a stored schema has a column for what does not fit.
+pub(crate) fn takes_rescued(schema: &Schema) -> bool {
+    schema.top_level().any(|field| field.name == RESCUED && field.data_type == DataType::Utf8)
 }
 
-/// Tables treat names that differ only in case as the same.
-fn report_duplicates(found: &[(String, Column)], problems: &mut Vec<Problem>) {
-    let mut seen = std::collections::BTreeMap::new();
-    for (path, column) in found {
-        if let Some(other) = seen.insert(column.name.to_lowercase(), &column.name) {
-            let name = &column.name;
-            problems.push(Problem::new(
-                path.clone(),
-                format!("two columns are named '{name}' (the other is '{other}'); rename one with `as`, for example `{name} as {name}_2 {}`", column.kind.name()),
-            ));
-        }
-    }
-}
-
-fn from_schema(stored: &Schema, problems: &mut Vec<Problem>) -> Vec<Column> {
+/// The columns of a stored schema, in its order, and the place of the one that
+/// takes the rescued. Every other column has the key of its name.
+pub(crate) fn stored(schema: &Schema, case: NameCase, problems: &mut Vec<Problem>) -> (Vec<Column>, Option<usize>) {
+    let mut reader = StoredReader { rest: schema.fields.iter(), case, faults: Vec::new() };
     let mut columns = Vec::new();
-    for field in stored.top_level() {
+    let mut rescued = None;
+    while let Some(Field { name, kind }) = reader.field(0) {
+        let path = if name == RESCUED && matches!(kind, Kind::String) {
+            rescued = Some(columns.len());
+            Vec::new()
+        } else {
+            vec![name.clone()]
+        };
+        columns.push(Column { path, name, kind });
+    }
+    reader.distinct(columns.iter().map(|column| &column.name), "the stored schema");
+    problems.extend(reader.faults.into_iter().map(|fault| Problem::new("columns", fault)));
+    (columns, rescued)
+}
+
+/// Makes a tree of the depth-first list of fields.
+struct StoredReader<'a> {
+    rest: std::slice::Iter<'a, weir_plugin::Field>,
+    case: NameCase,
+    faults: Vec<String>,
+}
+
+impl StoredReader<'_> {
+    /// The next field with all below it.
+    fn field(&mut self, depth: usize) -> Option<Field> {
+        let field = self.rest.next()?;
+        let name = field.name.clone();
+        if depth > DEPTH_MAX {
+            self.faults.push(format!("field '{name}' of the stored schema is nested deeper than {DEPTH_MAX} levels"));
+            self.rest = [].iter();
+            return None;
+        }
+        let mut children: Vec<Field> = (0..field.children).map_while(|_| self.field(depth + 1)).collect();
         let kind = match field.data_type {
             DataType::Utf8 => Kind::String,
             DataType::Float64 => Kind::Double,
@@ -193,77 +152,34 @@ fn from_schema(stored: &Schema, problems: &mut Vec<Problem>) -> Vec<Column> {
             DataType::Boolean => Kind::Boolean,
             DataType::Binary => Kind::Binary,
             DataType::Timestamp => Kind::Timestamp(Format::Iso),
+            DataType::Struct if !children.is_empty() => {
+                self.distinct(
+                    children.iter().map(|child| &child.name),
+                    &format!("struct '{name}' of the stored schema"),
+                );
+                Kind::Struct(children)
+            }
+            DataType::List if children.len() == 1 => Kind::List(Box::new(children.remove(0))),
             DataType::List | DataType::Struct => {
-                problems.push(Problem::new(
-                    "columns",
-                    format!(
-                        "field '{}' of the stored schema is a list or struct, which this parser does not make; {HOW_TO_WRITE}",
-                        field.name
-                    ),
-                ));
-                continue;
+                self.faults.push(format!("field '{name}' of the stored schema is a list or struct without children"));
+                Kind::String
             }
         };
-        columns.push(Column { path: vec![field.name.clone()], name: field.name.clone(), kind });
+        Some(Field { name, kind })
     }
-    if columns.is_empty() && problems.is_empty() {
-        problems.push(Problem::new("columns", format!("missing, and the stored schema has no field; {HOW_TO_WRITE}")));
-    }
-    columns
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// The problems as `path: start of the message`, sorted as reported.
-    #[track_caller]
-    fn check(config: &str, expected: &[(&str, &str)]) {
-        let problems = Config::new(config, None).err().unwrap_or_default();
-        assert_eq!(problems.len(), expected.len(), "{config}: {problems:?}");
-        for (problem, (path, part)) in problems.iter().zip(expected) {
-            assert_eq!(problem.path, *path);
-            assert!(problem.message.contains(part), "{}", problem.message);
+    /// Folded, names that differ only in case would wait for the same keys.
+    fn distinct<'n>(&mut self, names: impl Iterator<Item = &'n String>, of: &str) {
+        if self.case == NameCase::Sensitive {
+            return;
         }
-    }
-
-    #[test]
-    fn faults_are_reported_all_at_once_with_their_place() {
-        check(r#"{"columns": "a string, b.c as d double", "on_mismatch": "null"}"#, &[]);
-        check("{}", &[("columns", "missing; list the columns")]);
-        check("[]", &[("", "must be an object")]);
-        check("{", &[("", "not JSON")]);
-        check(r#"{"columns": " "}"#, &[("columns", "empty")]);
-        check(r#"{"columns": []}"#, &[("columns", "empty")]);
-        check(r#"{"columns": 5, "colour": 1}"#, &[("colour", "unknown setting"), ("columns", "5 is neither")]);
-        check(
-            r#"{"columns": ["a string", "b text", 7, "c int, d int", ""], "on_mismatch": "skip"}"#,
-            &[
-                ("columns.1", "unknown type 'text'"),
-                ("columns.2", "7 is not a text"),
-                ("columns.3", "remove the comma"),
-                ("columns.4", "is empty"),
-                ("on_mismatch", "neither \"reject\" nor \"null\""),
-            ],
-        );
-        check(r#"{"columns": "a.lat double, b.Lat double"}"#, &[("columns", "rename one with `as`")]);
-        check(r#"{"columns": "a as x int, b as x int"}"#, &[("columns", "two columns are named 'x'")]);
-    }
-
-    #[test]
-    fn a_stored_schema_stands_in_for_columns() {
-        let stored = Schema::builder().utf8("id").timestamp("ts").build();
-        let config = Config::new("{}", Some(&stored)).expect("valid");
-        assert_eq!(config.columns.iter().map(|column| column.name.as_str()).collect::<Vec<_>>(), ["id", "ts"]);
-        let config = Config::new(r#"{"columns": "x int"}"#, Some(&stored)).expect("valid");
-        assert_eq!(config.columns.len(), 1);
-        let nested = Schema::builder().list("tags").utf8("element").build();
-        let problems = Config::new("{}", Some(&nested)).expect_err("a list");
-        assert!(problems[0].message.contains("'tags'"));
-    }
-
-    #[test]
-    fn the_schema_is_json() {
-        assert!(serde_json::from_str::<Value>(SCHEMA).is_ok());
+        let mut seen = BTreeMap::new();
+        for name in names {
+            if let Some(other) = seen.insert(name.to_lowercase(), name) {
+                self.faults.push(format!(
+                    "{of} has '{other}' and '{name}', which are the same with case_sensitive = false; set it to true or rename one"
+                ));
+            }
+        }
     }
 }
