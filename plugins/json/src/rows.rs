@@ -82,6 +82,12 @@ impl Rows {
     pub(crate) fn commit(&mut self, bytes: &[u8], file_path: Option<&[u8]>) -> core::result::Result<(), Mismatch> {
         if !self.context.unfit.is_empty() {
             self.settle(bytes, file_path)?;
+        } else if let Some(column) = self.rescued {
+            // Here and not with all that is missing: in most rows nothing else is.
+            let cells = &mut self.cells.cells[column];
+            cells.builder.push_null();
+            cells.written += 1;
+            self.cells.filled += 1;
         }
         self.cells.commit();
         Ok(())
