@@ -254,8 +254,13 @@ impl Reader<'_> {
             }
             let mut fits = !columns.is_empty();
             for column in columns {
-                let text = field.text(payload, &config.dialect, &mut self.scratch);
                 let cell = &mut cells.cells[*column];
+                if cell.written != cells.rows {
+                    // A name in the header looks like that of a place, and was first.
+                    fits = false;
+                    continue;
+                }
+                let text = field.text(payload, &config.dialect, &mut self.scratch);
                 if !value::append(text, &mut cell.builder, dates) {
                     if on_mismatch == OnMismatch::Reject {
                         return Err(Mismatch { column: *column, field: *field });
@@ -319,8 +324,8 @@ impl Reader<'_> {
     }
 }
 
-/// The end of a record without its line end; never empty.
+/// The end of what stands from `start` to `end` without its line ends; never empty.
 fn end_of_text(payload: &[u8], start: usize, end: usize) -> usize {
-    let length = payload[start..end].trim_ascii_end().len();
-    if length == 0 { end } else { start + length }
+    let text = payload[start..end].iter().rposition(|byte| !matches!(byte, b'\n' | b'\r'));
+    text.map_or(end, |last| start + last + 1)
 }

@@ -232,6 +232,21 @@ pub(crate) mod tests {
             prop_assert_eq!(records(text.as_bytes(), &dialect), Ok(rows));
         }
 
+        /// What is read without a fault is what the crate `csv` reads.
+        #[test]
+        fn records_agree_with_the_crate_csv(
+            pieces in prop::collection::vec(prop::sample::select(vec!["a", "bc", " ", ",", "\"", "\"\"", "\n", "\r\n"]), 0..40),
+        ) {
+            let text = pieces.concat();
+            let mut oracle = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(text.as_bytes());
+            let expected: Vec<Vec<String>> = oracle.records()
+                .map(|record| record.expect("UTF-8").iter().map(str::to_owned).collect())
+                .collect();
+            if let Ok(found) = records(text.as_bytes(), &dialect()) {
+                prop_assert_eq!(found, expected, "{:?}", text);
+            }
+        }
+
         #[test]
         fn any_text_is_read_to_its_end_or_has_a_fault(text in "[a,\"\n\r]{0,40}") {
             if let Err(at) = records(text.as_bytes(), &dialect()) {

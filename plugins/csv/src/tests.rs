@@ -183,6 +183,7 @@ fn records_that_cannot_be_read_are_rejected_and_the_rest_goes_on() {
     // A line with another number of fields may be inside of the quotes.
     check("a int, b int", "a,b\n1,\"2\ntext, text, text\n3,4\n", &["3|4"], &["0 4..25"]);
     check("a int, b int", "a,b\n1,\"2\ntext", &[], &["0 4..13"]);
+    check("a int, b string", "a,b\nx, \r\n\r\n1,2\r\n", &["1|2"], &["0 4..7"]);
     check("s string", b"s\n\xff\nx\n", &["x"], &["0 2..3 record 0: invalid UTF-8 at byte 2"]);
     check("s string", "s,\"t\nx,y\n", &[], &["all the header cannot be read"]);
 }
@@ -191,6 +192,12 @@ fn records_that_cannot_be_read_are_rejected_and_the_rest_goes_on() {
 fn records_longer_and_shorter_than_the_header_are_rows() {
     check("a int, b int", "a,b\n1\n1,2,3\n", &["1|-", "1|2"], &[]);
     check("a int, _c2 int", "a,b\n1,2,3\n", &["1|3"], &[]);
+}
+
+#[test]
+fn names_that_look_like_places_take_one_field_only() {
+    check("_c1 int, _c2 int", "_c1,,x\n1,2,3\n", &["1|-"], &[]);
+    check("_c3 int", "_c3,a\n1,2,3,4\n", &["1"], &[]);
 }
 
 #[test]
