@@ -11,6 +11,10 @@ use crate::cursor::{Cursor, Malformed, Result};
 use crate::elements::{self, Elements};
 use crate::rows::unescaped;
 
+/// Values that are nested deeper are not looked into: no schema has them, and
+/// whoever is around them is deep enough to say so.
+const DEPTH_MAX: u32 = 40;
+
 /// The schema that fits all elements of a sample.
 pub(crate) fn infer(case: NameCase, sample: &Messages) -> core::result::Result<Schema, Vec<Problem>> {
     let mut reader = Reader { sample: Sample::new(case), scratch: Scratch::default() };
@@ -92,9 +96,13 @@ fn members(
 }
 
 /// Say what the value at the cursor is. Recurses as deep as values are nested,
-/// which the check of the element has bounded.
+/// up to the limit.
 fn value(cursor: &mut Cursor<'_>, scratch: &mut Scratch, seen: &mut Seen, depth: u32) -> Result<()> {
     match cursor.peek() {
+        Some(b'{' | b'[') if depth >= DEPTH_MAX => {
+            cursor.value(depth)?;
+            seen.text();
+        }
         Some(b'"') => match unescaped(cursor, &mut scratch.text)? {
             Some(text) if scratch.dates.is_full(text) => seen.timestamp(),
             _ => seen.text(),

@@ -350,9 +350,15 @@ fn folded_keys_are_one_column_named_by_the_first_in_byte_order() {
 
 #[test]
 fn a_sample_that_is_too_deep_is_a_problem() {
-    let message = format!("{{\"deep\":{}1{}}}", "[".repeat(40), "]".repeat(40));
-    let problems = Parser::infer("{}", &chunk(&[message])).expect_err("too deep");
-    assert!(problems[0].message.contains("nested deeper"), "{problems:?}");
+    for levels in [33, 40, 126] {
+        for (open, close) in [("[", "]"), ("{\"x\":", "}")] {
+            let message = format!("{{\"deep\":{}1{}}}", open.repeat(levels), close.repeat(levels));
+            let problems = Parser::infer("{}", &chunk(&[message])).expect_err("too deep");
+            assert!(problems[0].message.contains("nested deeper"), "{problems:?}");
+        }
+    }
+    let message = format!("{{\"deep\":{}1{}}}", "[".repeat(32), "]".repeat(32));
+    assert_eq!(infer(&json!({}), &[message]).fields.len(), 33);
 }
 
 /// What the host makes of an inferred schema: what is unknown becomes text.
