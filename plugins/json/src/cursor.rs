@@ -3,7 +3,8 @@
 //! Every method either moves the cursor behind what it names or says where the
 //! text is malformed. Nothing recurses, so nesting cannot exhaust the stack.
 
-use crate::wide::{self, BLOCK};
+use weir_values::number::Number;
+use weir_values::wide::{self, BLOCK};
 
 /// How deep values may be nested, the root included.
 pub(crate) const DEPTH_LIMIT: u32 = 128;
@@ -164,6 +165,27 @@ impl<'a> Cursor<'a> {
                 None => self.malformed("invalid UTF-8"),
             },
         }
+    }
+
+    /// Expect a number; the cursor is at its first byte.
+    #[inline]
+    pub(crate) fn number(&mut self) -> Result<Number> {
+        match Number::read(self.bytes, self.at) {
+            Ok(number) => {
+                self.at = number.end;
+                Ok(number)
+            }
+            Err(fault) => {
+                self.at = fault.at;
+                self.malformed(fault.what)
+            }
+        }
+    }
+
+    /// The number at the cursor if it is like most; the cursor stays where it is.
+    #[inline(always)]
+    pub(crate) fn short_number(&self) -> Option<Number> {
+        Number::short(self.bytes, self.at)
     }
 
     /// Expect a key and its colon; the cursor may be at white space before it.

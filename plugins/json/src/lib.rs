@@ -1,35 +1,35 @@
 //! The bundled JSON parser of weir.
 //!
 //! It knows its columns: one pass over the text, values written straight into
-//! columns, no tree of values in between. The way of a chunk: `messages` finds
-//! the elements, `object` their keys by way of the `plan`, `rows` takes the
-//! values, and `resync` goes on behind malformed text. `cursor`, `number`,
-//! `text` and `timestamp` know the grammar; `wide` is the only place with SIMD.
+//! columns, no tree of values in between. The way of a chunk: `elements` finds
+//! the elements of a message, with `resync` behind malformed ones, and `messages`
+//! says what becomes of each; `object` finds keys by way of the `plan`, `rows`
+//! takes the values, and `unfit` what did not fit them. `infer` has the same
+//! elements say what they are made of. `cursor` and `text` know the grammar;
+//! numbers and instants are read by `weir_values`.
 //!
 //! Invariants: JSON is read strictly (RFC 8259); no input panics; every element
-//! of a message becomes a row or a part of a rejection.
+//! of a message becomes a row or a part of a rejection; nothing is noted for a
+//! row that fits.
 
 mod config;
 mod cursor;
-mod grammar;
+mod elements;
+mod infer;
 mod messages;
-mod number;
 mod object;
 mod plan;
 mod resync;
 mod rows;
 mod text;
-mod timestamp;
-mod wide;
+mod unfit;
 
 #[cfg(test)]
 mod tests;
 
 pub use messages::Parser;
 
-use weir_plugin::{Error, Manifest, Messages, Parsed, ParserInfo, Plugin, Problem, Schema};
-
-use crate::config::Config;
+use weir_plugin::{Error, Inference, Manifest, Messages, Parsed, ParserInfo, Plugin, Problem, Schema};
 
 impl Plugin for Parser {
     fn manifest() -> Manifest {
@@ -44,12 +44,10 @@ impl Plugin for Parser {
 
 impl weir_plugin::Parser for Parser {
     fn configure(config: &str, stored: Option<Schema>) -> Result<(Self, ParserInfo), Vec<Problem>> {
-        let config = Config::new(config, stored.as_ref())?;
-        let mut output = Schema::builder();
-        for column in &config.columns {
-            output = output.field(column.name.as_str(), column.kind.data_type());
-        }
-        Ok((Self::new(config), ParserInfo { output: output.build(), message_fields: Vec::new() }))
+        let settings = config::for_rows(config, stored.as_ref())?;
+        let output = weir_values::columns::schema(&settings.columns);
+        let info = ParserInfo { output, message_fields: settings.message_fields() };
+        Ok((Self::new(settings), info))
     }
 
     fn parse(&mut self, chunk: Messages) -> Result<Parsed, Error> {
@@ -57,4 +55,10 @@ impl weir_plugin::Parser for Parser {
     }
 }
 
-weir_plugin::export_parser!(Parser);
+impl Inference for Parser {
+    fn infer(config: &str, sample: &Messages) -> Result<Schema, Vec<Problem>> {
+        infer::infer(config::for_inference(config)?, sample)
+    }
+}
+
+weir_plugin::export_inferring_parser!(Parser);

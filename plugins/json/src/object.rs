@@ -2,28 +2,37 @@
 
 use crate::cursor::{Cursor, DEPTH_LIMIT, Result};
 use crate::plan::{Object, Target};
-use crate::rows::Rows;
+use crate::rows::{self, Cells, Context};
+use crate::unfit::Step;
 
-/// Read the object at the cursor into the current row. `element` tells this
-/// object from all others of the instance, `depth` is the number of values
-/// around it. Recurses only as deep as the paths of the columns are long.
+/// Read the object at the cursor into the current row of `cells`. `depth` is
+/// the number of values around it. Recurses only as deep as the paths and the
+/// types of the columns are.
 pub(crate) fn read(
     cursor: &mut Cursor<'_>,
     object: &mut Object,
-    rows: &mut Rows<'_>,
-    element: u64,
+    cells: &mut Cells,
+    context: &mut Context,
     depth: u32,
 ) -> Result<()> {
     if depth >= DEPTH_LIMIT {
         return cursor.malformed("nested too deep, the limit is 128 levels");
     }
-    cursor.apart(|cursor| values(cursor, object, rows, element, depth))
+    cursor.apart(|cursor| values(cursor, object, cells, context, depth))
 }
 
 #[inline(always)]
-fn values(cursor: &mut Cursor<'_>, object: &mut Object, rows: &mut Rows<'_>, element: u64, depth: u32) -> Result<()> {
+fn values(
+    cursor: &mut Cursor<'_>,
+    object: &mut Object,
+    cells: &mut Cells,
+    context: &mut Context,
+    depth: u32,
+) -> Result<()> {
     let mut next = 0;
     loop {
+        // Somewhere before the key, with nothing but punctuation and white space between.
+        let key_at = cursor.at;
         let target = match object.guess(&cursor.bytes[cursor.at..], &mut next) {
             Some((target, length)) => {
                 cursor.at += length;
@@ -40,15 +49,34 @@ fn values(cursor: &mut Cursor<'_>, object: &mut Object, rows: &mut Rows<'_>, ele
             },
         };
         match target {
-            Target::Column(column) => rows.value(cursor, column, depth + 1)?,
-            Target::Ignored => cursor.apart(|cursor| cursor.value(depth + 1))?,
-            Target::Field(field) => cursor.apart(|cursor| shared(cursor, object, field, rows, element, depth + 1))?,
+            Target::Column(column) => {
+                if !rows::usual(cursor, cells, column) {
+                    let step = Step { key_at, target };
+                    cursor.apart(|cursor| rows::any_value(cursor, cells, column, context, step, depth + 1))?;
+                }
+            }
+            Target::Ignored => cursor.apart(|cursor| ignored(cursor, context, key_at, depth + 1))?,
+            Target::Field(field) => {
+                let step = Step { key_at, target };
+                cursor.apart(|cursor| shared(cursor, object, field, cells, context, step, depth + 1))?;
+            }
         }
         if cursor.peek() == Some(b'}') {
             cursor.at += 1;
             return Ok(());
         }
     }
+}
+
+/// Skip a value that nothing wants.
+#[inline(always)]
+fn ignored(cursor: &mut Cursor<'_>, context: &mut Context, key_at: usize, depth: u32) -> Result<()> {
+    let start = cursor.at;
+    cursor.value(depth)?;
+    if context.keeps_ignored {
+        context.unfit.surplus(Step { key_at, target: Target::Ignored }, start, cursor.at);
+    }
+    Ok(())
 }
 
 /// Read what was not guessed, from the opening brace or the end of a value up
@@ -96,30 +124,41 @@ fn shared(
     cursor: &mut Cursor<'_>,
     object: &mut Object,
     field: usize,
-    rows: &mut Rows<'_>,
-    element: u64,
+    cells: &mut Cells,
+    context: &mut Context,
+    step: Step,
     depth: u32,
 ) -> Result<()> {
     let field = &mut object.fields[field];
     let start = cursor.at;
     if let Some(inside) = &mut field.inside {
-        if field.seen_in == element {
+        if field.seen_in == context.element {
             // The key came twice, and the last one wins with all that is inside.
-            field.columns_inside.iter().for_each(|column| rows.clear(*column));
+            field.columns_inside.iter().for_each(|column| cells.clear(*column));
+            context.unfit.repeated(step);
         }
-        field.seen_in = element;
+        field.seen_in = context.element;
         if cursor.peek() == Some(b'{') {
-            read(cursor, inside, rows, element, depth)?;
+            // A column that takes the whole value has what no other asks for.
+            let keeps_ignored = context.keeps_ignored;
+            context.keeps_ignored &= field.columns.is_empty();
+            context.unfit.enter(step);
+            read(cursor, inside, cells, context, depth)?;
+            context.unfit.leave();
+            context.keeps_ignored = keeps_ignored;
         } else {
             cursor.value(depth)?;
             if &cursor.bytes[start..cursor.at] != b"null" {
-                rows.mismatch(field.columns_inside[0], start, cursor.at, "an object around it");
+                context.unfit.column(field.columns_inside[0]);
+                context.unfit.mismatch(step, start, cursor.at, "an object around it");
             }
         }
     }
     for column in &field.columns {
         cursor.at = start;
-        rows.value(cursor, *column, depth)?;
+        if !rows::usual(cursor, cells, *column) {
+            rows::any_value(cursor, cells, *column, context, step, depth)?;
+        }
     }
     Ok(())
 }

@@ -4,8 +4,9 @@
 //! time, the ignored ones included. Producers write their keys in a fixed
 //! order, so one comparison usually tells which field comes next.
 
-use crate::config::Column;
-use crate::wide::BLOCK;
+use weir_plugin::NameCase;
+use weir_values::columns::{self, Column};
+use weir_values::wide::BLOCK;
 
 /// How many keys of an order are remembered.
 const GUESSES_MAX: usize = 64;
@@ -16,7 +17,7 @@ const KEY_MAX: usize = 64;
 const TWO_BLOCKS: usize = 2 * BLOCK;
 
 /// What becomes of the value of a key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Target {
     /// One column takes it.
     Column(usize),
@@ -85,17 +86,27 @@ pub(crate) struct Field {
 /// The keys of interest of one object.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Object {
-    /// Sorted by key.
+    /// Sorted by key; folded, keys are in lower case.
     pub(crate) fields: Vec<Field>,
     guesses: Vec<Guess>,
+    case: NameCase,
 }
 
 impl Object {
     /// The tree of all paths.
-    pub(crate) fn new(columns: &[Column]) -> Self {
-        let mut root = Self::default();
+    pub(crate) fn new(columns: &[Column], case: NameCase) -> Self {
+        let mut root = Self { case, ..Self::default() };
         for (index, column) in columns.iter().enumerate() {
             root.insert(&column.path, index);
+        }
+        root
+    }
+
+    /// The keys of a struct; its columns are numbered from 0 on.
+    pub(crate) fn of_struct(fields: &[columns::Field], case: NameCase) -> Self {
+        let mut root = Self { case, ..Self::default() };
+        for (index, field) in fields.iter().enumerate() {
+            root.insert(std::slice::from_ref(&field.name), index);
         }
         root
     }
@@ -104,10 +115,14 @@ impl Object {
         let Some((key, below)) = path.split_first() else {
             return;
         };
+        let key = match self.case {
+            NameCase::Sensitive => key.clone(),
+            NameCase::Folded => key.to_lowercase(),
+        };
         let at = match self.fields.binary_search_by(|field| (*field.key).cmp(key.as_bytes())) {
             Ok(at) => at,
             Err(at) => {
-                let key = key.as_bytes().into();
+                let key = key.into_bytes().into();
                 let field = Field { key, columns: vec![], inside: None, columns_inside: vec![], seen_in: 0 };
                 self.fields.insert(at, field);
                 at
@@ -118,7 +133,8 @@ impl Object {
             field.columns.push(column);
         } else {
             field.columns_inside.push(column);
-            field.inside.get_or_insert_default().insert(below, column);
+            let case = self.case;
+            field.inside.get_or_insert_with(|| Box::new(Self { case, ..Self::default() })).insert(below, column);
         }
     }
 
@@ -147,6 +163,16 @@ impl Object {
 
     /// What becomes of the value of a key.
     pub(crate) fn find(&self, key: &[u8]) -> Target {
+        match self.case {
+            NameCase::Sensitive => self.find_exactly(key),
+            NameCase::Folded => match std::str::from_utf8(key) {
+                Ok(key) => self.find_exactly(key.to_lowercase().as_bytes()),
+                Err(_) => Target::Ignored,
+            },
+        }
+    }
+
+    fn find_exactly(&self, key: &[u8]) -> Target {
         let Ok(at) = self.fields.binary_search_by(|field| (*field.key).cmp(key)) else {
             return Target::Ignored;
         };

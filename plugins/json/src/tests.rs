@@ -1,6 +1,7 @@
 //! The parser as a whole: messages in, rows and rejections out.
 
 mod differential;
+mod managed;
 
 use weir_plugin::{Batch, Messages, Parsed, Values, VarBytes};
 

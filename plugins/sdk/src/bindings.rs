@@ -50,6 +50,20 @@ pub mod parser {
     });
 }
 
+pub mod inference {
+    wit_bindgen::generate!({
+        inline: "package weir:sdk-inference; world inference-role { export weir:plugin/inference@0.1.0; }",
+        path: "../../wit/0.1.0",
+        with: {
+            "weir:plugin/columns@0.1.0": crate::bindings::types::weir::plugin::columns,
+            "weir:plugin/messages@0.1.0": crate::bindings::types::weir::plugin::messages,
+        },
+        generate_all,
+        pub_export_macro: true,
+        export_macro_name: "export_inference_role",
+    });
+}
+
 pub mod transform {
     wit_bindgen::generate!({
         inline: "package weir:sdk-transform; world transform-role { export weir:plugin/transform@0.1.0; }",

@@ -5,6 +5,10 @@
 //! cheap. Nulls are kept as row numbers until the end: a column without nulls,
 //! the common case, pays nothing for them.
 //!
+//! A list and a struct are one column for themselves, [`ListBuilder`] and
+//! [`StructBuilder`], followed by the columns of their children, which the author
+//! builds beside them; see there.
+//!
 //! Lengths are bounded by the 32-bit offsets of the contract; a builder of
 //! variable length panics rather than wrap.
 
@@ -290,9 +294,142 @@ impl BytesBuilder {
     }
 }
 
+/// Appends the lengths of lists. The elements of all lists stand one behind the
+/// other in a column of their own, which follows this one in a batch.
+///
+/// To append a list, append its elements there and [`push`](Self::push) their
+/// number here; [`elements`](Self::elements) says how many belong to lists.
+#[derive(Clone, Debug)]
+pub struct ListBuilder {
+    offsets: Vec<i32>,
+    nulls: Nulls,
+}
+
+impl Default for ListBuilder {
+    fn default() -> Self {
+        Self { offsets: vec![0], nulls: Nulls::default() }
+    }
+}
+
+impl ListBuilder {
+    /// Append a list of the next `length` elements.
+    pub fn push(&mut self, length: usize) {
+        let end = i32::try_from(self.elements() + length).expect("a column of lists holds less than 2^31 elements");
+        self.offsets.push(end);
+    }
+
+    /// Append a null, which has no elements.
+    pub fn push_null(&mut self) {
+        self.nulls.push(self.len());
+        self.push(0);
+    }
+
+    /// The number of rows.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.offsets.len() - 1
+    }
+
+    /// Whether there is no row.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The number of elements of all lists: the length that the column of the
+    /// elements has between rows.
+    #[must_use]
+    pub fn elements(&self) -> usize {
+        self.offsets.last().map_or(0, |end| *end as usize)
+    }
+
+    /// Forget all rows but the first `rows`. The column of the elements is to be
+    /// cut to [`elements`](Self::elements) afterwards.
+    pub fn truncate(&mut self, rows: usize) {
+        self.offsets.truncate(rows + 1);
+        self.nulls.truncate(rows);
+    }
+
+    /// The column, without that of its elements.
+    #[must_use]
+    pub fn into_list(self) -> Column {
+        Column { validity: self.nulls.finish(self.offsets.len() - 1), values: Values::List(self.offsets) }
+    }
+}
+
+/// Counts structs. The values of each child stand in a column of its own, as
+/// many as there are structs, nulls included; they follow this one in a batch.
+#[derive(Clone, Debug, Default)]
+pub struct StructBuilder {
+    rows: usize,
+    nulls: Nulls,
+}
+
+impl StructBuilder {
+    /// Append a struct that is there, whatever its children are.
+    #[inline]
+    pub fn push(&mut self) {
+        self.rows += 1;
+    }
+
+    /// Append a null; every child needs a row all the same, best a null.
+    pub fn push_null(&mut self) {
+        self.nulls.push(self.rows);
+        self.rows += 1;
+    }
+
+    /// The number of rows.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.rows
+    }
+
+    /// Whether there is no row.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rows == 0
+    }
+
+    /// Forget all rows but the first `rows`. So must be all children.
+    pub fn truncate(&mut self, rows: usize) {
+        self.rows = self.rows.min(rows);
+        self.nulls.truncate(rows);
+    }
+
+    /// The column, without those of its children.
+    #[must_use]
+    pub fn into_struct(self) -> Column {
+        Column { validity: self.nulls.finish(self.rows), values: Values::Struct }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lists_and_structs_count_their_rows_and_forget_them() {
+        let mut lists = ListBuilder::default();
+        lists.push(2);
+        lists.push_null();
+        lists.push(3);
+        assert_eq!((lists.len(), lists.elements()), (3, 5));
+        lists.truncate(2);
+        assert_eq!(lists.elements(), 2, "what the elements are to be cut to");
+        lists.push(1);
+        let column = lists.into_list();
+        assert_eq!(column.validity, Some(vec![0b101]));
+        assert!(matches!(column.values, Values::List(offsets) if offsets == [0, 2, 2, 3]));
+
+        let mut structs = StructBuilder::default();
+        structs.push();
+        structs.push_null();
+        structs.push_null();
+        structs.truncate(2);
+        structs.push();
+        assert_eq!(structs.len(), 3);
+        assert_eq!(structs.into_struct().validity, Some(vec![0b101]));
+    }
 
     #[test]
     fn nulls_become_a_bitmap_only_where_there_are_any() {

@@ -2,7 +2,7 @@
 
 /// Export a type in one or several roles:
 /// `export!(Type: parser)`, `export!(Type: parser, transform)`. The roles are
-/// `parser`, `transform`, `aggregator` and `rule`.
+/// `parser`, `inference`, `transform`, `aggregator` and `rule`.
 ///
 /// The type implements [`Plugin`](crate::Plugin) and the trait of each role.
 /// Call it once in a crate. It expands to nothing but type checks off
@@ -20,6 +20,15 @@ macro_rules! export {
 macro_rules! export_parser {
     ($plugin:ty) => {
         $crate::export!($plugin: parser);
+    };
+}
+
+/// Export a type as a parser that also infers schemas; the same as
+/// `export!(Type: parser, inference)`.
+#[macro_export]
+macro_rules! export_inferring_parser {
+    ($plugin:ty) => {
+        $crate::export!($plugin: parser, inference);
     };
 }
 
@@ -102,6 +111,31 @@ macro_rules! __export_role {
             const _: () = {
                 let _ = <Role as bindings::exports::weir::plugin::parser::Guest>::configure;
                 let _ = <Role as bindings::exports::weir::plugin::parser::Guest>::parse;
+            };
+        };
+    };
+    (inference $plugin:ty) => {
+        const _: () = {
+            use $crate::bindings::inference as bindings;
+
+            struct Role;
+
+            impl bindings::exports::weir::plugin::inference::Guest for Role {
+                fn infer(
+                    config: ::std::string::String,
+                    sample: $crate::Messages,
+                ) -> ::std::result::Result<$crate::Schema, ::std::vec::Vec<$crate::Problem>> {
+                    $crate::host::log_panics();
+                    <$plugin as $crate::Inference>::infer(&config, &sample)
+                }
+            }
+
+            #[cfg(target_arch = "wasm32")]
+            bindings::export_inference_role! {Role with_types_in bindings}
+            // Without exports the compiler would call the plugin dead code.
+            #[cfg(not(target_arch = "wasm32"))]
+            const _: () = {
+                let _ = <Role as bindings::exports::weir::plugin::inference::Guest>::infer;
             };
         };
     };

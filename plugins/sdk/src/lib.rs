@@ -1,7 +1,7 @@
 //! Write plugins for weir in Rust.
 //!
 //! A plugin is a type that implements [`Plugin`] and the trait of each of its
-//! roles ([`Parser`], [`Transform`], [`Aggregator`], [`Rule`]), and one call of
+//! roles ([`Parser`], [`Inference`], [`Transform`], [`Aggregator`], [`Rule`]), and one call of
 //! [`export!`], which names the roles. A parser that looks at one message at a time implements
 //! [`MessageParser`] instead, which is shorter:
 //!
@@ -161,6 +161,7 @@ mod columns;
 mod export;
 mod groups;
 pub mod host;
+pub mod infer;
 mod messages;
 mod roles;
 mod rows;
@@ -179,9 +180,9 @@ pub use bindings::types::weir::plugin::columns::{
 pub use bindings::types::weir::plugin::messages::Messages;
 pub use columns::{Booleans, Numbers, Texts};
 pub use groups::{Groups, SLOTS_MAX};
-pub use roles::{Aggregator, Parser, Plugin, Rule, Transform};
+pub use roles::{Aggregator, Inference, Parser, Plugin, Rule, Transform};
 pub use rows::{Cell, CellsBuilder, MessageParser, PerMessage, Rejected, Rows};
-pub use schema::SchemaBuilder;
+pub use schema::{NameCase, SchemaBuilder};
 pub use state::{Decoder, Malformed, State, StatesBuilder};
 
 #[doc(hidden)]

@@ -16,7 +16,10 @@ pub trait Plugin {
 /// Turns messages into rows.
 pub trait Parser: Sized {
     /// Make an instance from a JSON object. `stored` is the schema that the
-    /// host keeps for the source, where it keeps one.
+    /// host keeps for the source, where it keeps one: unless `config` lists
+    /// columns, the rows have exactly its fields, in its order, all nullable.
+    /// A top-level text field named [`RESCUED`](crate::infer::RESCUED) asks for
+    /// what did not fit; the contract says how.
     ///
     /// # Errors
     /// Everything that is wrong with the configuration, at once.
@@ -29,6 +32,24 @@ pub trait Parser: Sized {
     /// The call failed as a whole. The host retries it on a fresh instance,
     /// then searches for the message that is to blame.
     fn parse(&mut self, chunk: Messages) -> Result<Parsed, Error>;
+}
+
+/// Derives a schema from a sample of messages, beside [`Parser`].
+///
+/// [`Sample`](crate::infer::Sample) merges what the values are and bounds the
+/// result, so that an implementation only has to look at values.
+pub trait Inference {
+    /// The schema that fits all messages of the sample: [`Parser::configure`]
+    /// with the same `config` and this schema parses them without loss. Called
+    /// at any time, also on an instance that was not configured; `config` need
+    /// not name columns. The message fields are those that `configure` asks for
+    /// when `stored` has nothing but [`RESCUED`](crate::infer::RESCUED). What is
+    /// malformed in the sample is skipped.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the configuration, at once; or the sample
+    /// has more columns, or deeper ones, than a schema may have.
+    fn infer(config: &str, sample: &Messages) -> Result<Schema, Vec<Problem>>;
 }
 
 /// Turns rows into rows.

@@ -141,6 +141,16 @@ impl SchemaBuilder {
     }
 }
 
+/// Whether names that differ only in case are different.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum NameCase {
+    /// They are different.
+    #[default]
+    Sensitive,
+    /// They are the same.
+    Folded,
+}
+
 impl DataType {
     /// The name in the contract, for messages.
     #[must_use]

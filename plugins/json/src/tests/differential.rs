@@ -9,11 +9,11 @@ use super::{chunk, parser, rows};
 
 const COLUMNS: &str = "a string, b double, c bigint, d boolean, e.a as ea bigint, e.b.c as ebc string, f string";
 
-fn key() -> impl Strategy<Value = String> {
+pub(super) fn key() -> impl Strategy<Value = String> {
     prop_oneof![8 => "[a-f]", 1 => "[a-z]{0,20}", 1 => any::<String>()]
 }
 
-fn value() -> impl Strategy<Value = Value> {
+pub(super) fn value() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
         any::<bool>().prop_map(Value::from),
@@ -32,7 +32,7 @@ fn value() -> impl Strategy<Value = Value> {
     })
 }
 
-fn element() -> impl Strategy<Value = Value> {
+pub(super) fn element() -> impl Strategy<Value = Value> {
     prop_oneof![9 => vec((key(), value()), 0..8).prop_map(|fields| Value::Object(fields.into_iter().collect())), 1 => value()]
 }
 

@@ -1,13 +1,14 @@
 //! Numbers: the strict grammar of JSON, and exact conversion.
 
-use crate::cursor::{Cursor, Result};
 use crate::wide::{self, BLOCK};
 
 /// A number as it is written: `mantissa · 10^exponent`.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Number {
-    pub(crate) start: usize,
-    pub(crate) end: usize,
+pub struct Number {
+    /// Its first byte.
+    pub start: usize,
+    /// The byte behind its last one.
+    pub end: usize,
     negative: bool,
     /// All digits; meaningless unless `fits`.
     mantissa: u64,
@@ -23,27 +24,44 @@ const DIGITS_MAX: usize = 19;
 /// No exponent beyond this matters, and none overflows when it is shifted.
 const EXPONENT_MAX: i32 = 9999;
 
-impl Cursor<'_> {
-    /// Expect a number; the cursor is at its first byte.
+/// Text that is no number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoNumber {
+    /// The byte where it shows.
+    pub at: usize,
+    /// What is wrong there.
+    pub what: &'static str,
+}
+
+impl Number {
+    /// The number that starts at byte `start` of `bytes`; what may follow it is
+    /// not looked at.
+    ///
+    /// # Errors
+    /// There is none.
     #[inline]
-    pub(crate) fn number(&mut self) -> Result<Number> {
-        match self.short_number() {
-            Some(number) => {
-                self.at = number.end;
-                Ok(number)
-            }
-            None => self.any_number(),
+    pub fn read(bytes: &[u8], start: usize) -> Result<Self, NoNumber> {
+        match Self::short(bytes, start) {
+            Some(number) => Ok(number),
+            None => Self::any(bytes, start),
         }
     }
 
-    /// The number at the cursor if it has no exponent and ends within one block:
-    /// what measurements look like. The cursor stays where it is.
+    /// The number that is all of `text`.
+    #[must_use]
+    #[inline]
+    pub fn whole(text: &[u8]) -> Option<Self> {
+        Self::read(text, 0).ok().filter(|number| number.end == text.len())
+    }
+
+    /// The number at `start` if it has no exponent and ends within one block:
+    /// what measurements look like.
+    #[must_use]
     #[inline(always)]
-    pub(crate) fn short_number(&self) -> Option<Number> {
-        let start = self.at;
-        let negative = self.peek() == Some(b'-');
+    pub fn short(bytes: &[u8], start: usize) -> Option<Self> {
+        let negative = bytes.get(start) == Some(&b'-');
         let digits = start + usize::from(negative);
-        let block = self.bytes.get(digits..)?.first_chunk::<BLOCK>()?;
+        let block = bytes.get(digits..)?.first_chunk::<BLOCK>()?;
         let (whole, fraction_end) = wide::non_digits(block);
         if whole == 0 || whole == BLOCK || (block[0] == b'0' && whole > 1) {
             return None;
@@ -55,77 +73,84 @@ impl Cursor<'_> {
         }
         let mantissa = wide::decimal(block, dot, end);
         let exponent = if integral { 0 } else { whole as i32 + 1 - end as i32 };
-        Some(Number { start, end: digits + end, negative, mantissa, exponent, fits: true, integral })
+        Some(Self { start, end: digits + end, negative, mantissa, exponent, fits: true, integral })
     }
 
     #[inline(never)]
-    fn any_number(&mut self) -> Result<Number> {
-        let start = self.at;
-        let negative = self.peek() == Some(b'-');
-        self.at += usize::from(negative);
+    fn any(bytes: &[u8], start: usize) -> Result<Self, NoNumber> {
+        let expected_digit = |at| Err(NoNumber { at, what: "expected a digit" });
+        let negative = bytes.get(start) == Some(&b'-');
+        let mut at = start + usize::from(negative);
         let mut mantissa = 0;
-        let first = self.peek();
-        let mut digits = self.digits(&mut mantissa);
+        let mut digits = take_digits(bytes, at, &mut mantissa);
         if digits == 0 {
-            return self.malformed("expected a digit");
+            return expected_digit(at);
         }
-        if first == Some(b'0') && digits > 1 {
-            self.at -= digits - 1;
-            return self.malformed("a number must not start with zeros");
+        if bytes[at] == b'0' && digits > 1 {
+            return Err(NoNumber { at: at + 1, what: "a number must not start with zeros" });
         }
+        at += digits;
         let mut exponent = 0;
         let mut integral = true;
-        if self.peek() == Some(b'.') {
-            self.at += 1;
-            let fraction = self.digits(&mut mantissa);
+        if bytes.get(at) == Some(&b'.') {
+            at += 1;
+            let fraction = take_digits(bytes, at, &mut mantissa);
             if fraction == 0 {
-                return self.malformed("expected a digit");
+                return expected_digit(at);
             }
+            at += fraction;
             digits += fraction;
             exponent = -i32::try_from(fraction).unwrap_or(EXPONENT_MAX);
             integral = false;
         }
-        if let Some(b'e' | b'E') = self.peek() {
-            exponent = exponent.saturating_add(self.exponent()?);
+        if let Some(b'e' | b'E') = bytes.get(at) {
+            let sign = bytes.get(at + 1);
+            let first = at + 1 + usize::from(matches!(sign, Some(b'+' | b'-')));
+            let (value, length) = take_exponent(&bytes[first..]);
+            if length == 0 {
+                return expected_digit(first);
+            }
+            exponent = exponent.saturating_add(if sign == Some(&b'-') { -value } else { value });
+            at = first + length;
             integral = false;
         }
         let fits = digits <= DIGITS_MAX && exponent.abs() < EXPONENT_MAX;
-        Ok(Number { start, end: self.at, negative, mantissa, exponent, fits, integral })
-    }
-
-    #[inline(always)]
-    fn digits(&mut self, mantissa: &mut u64) -> usize {
-        let rest = &self.bytes[self.at..];
-        let mut length = 0;
-        while let Some(digit) = rest.get(length).map(|byte| byte.wrapping_sub(b'0')).filter(|digit| *digit < 10) {
-            *mantissa = mantissa.wrapping_mul(10).wrapping_add(u64::from(digit));
-            length += 1;
-        }
-        self.at += length;
-        length
-    }
-
-    fn exponent(&mut self) -> Result<i32> {
-        self.at += 1;
-        let sign = self.peek();
-        self.at += usize::from(matches!(sign, Some(b'+' | b'-')));
-        let start = self.at;
-        let mut value = 0_i32;
-        while let Some(digit @ b'0'..=b'9') = self.peek() {
-            value = (value * 10 + i32::from(digit - b'0')).min(EXPONENT_MAX);
-            self.at += 1;
-        }
-        if self.at == start {
-            return self.malformed("expected a digit");
-        }
-        Ok(if sign == Some(b'-') { -value } else { value })
+        Ok(Self { start, end: at, negative, mantissa, exponent, fits, integral })
     }
 }
 
+/// The number of digits at `at`, which are added to the mantissa.
+#[inline(always)]
+fn take_digits(bytes: &[u8], at: usize, mantissa: &mut u64) -> usize {
+    let rest = &bytes[at..];
+    let mut length = 0;
+    while let Some(digit) = rest.get(length).map(|byte| byte.wrapping_sub(b'0')).filter(|digit| *digit < 10) {
+        *mantissa = mantissa.wrapping_mul(10).wrapping_add(u64::from(digit));
+        length += 1;
+    }
+    length
+}
+
+/// The value of the digits at the start, as far as it matters, and their number.
+fn take_exponent(digits: &[u8]) -> (i32, usize) {
+    let length = digits.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let value =
+        digits[..length].iter().fold(0_i32, |value, digit| (value * 10 + i32::from(digit - b'0')).min(EXPONENT_MAX));
+    (value, length)
+}
+
 impl Number {
+    /// Whether it is written without a fraction and an exponent.
+    #[must_use]
+    pub fn is_integral(&self) -> bool {
+        self.integral
+    }
+
     /// The nearest 64-bit floating-point number; none if that is infinite.
+    /// `bytes` is what the number was read from.
+    #[must_use]
     #[inline]
-    pub(crate) fn double(&self, bytes: &[u8]) -> Option<f64> {
+    pub fn double(&self, bytes: &[u8]) -> Option<f64> {
         if let Some(value) = self.short_double() {
             return Some(value);
         }
@@ -134,8 +159,9 @@ impl Number {
     }
 
     /// The nearest 64-bit floating-point number, if one operation gives it.
+    #[must_use]
     #[inline(always)]
-    pub(crate) fn short_double(&self) -> Option<f64> {
+    pub fn short_double(&self) -> Option<f64> {
         // Both sides of the operation are exact, so its one rounding is right
         // (Clinger, How to read floating point numbers accurately, 1990).
         if self.fits && self.mantissa <= 1 << 53 && self.exponent.unsigned_abs() < 23 {
@@ -149,8 +175,9 @@ impl Number {
     }
 
     /// The integer, if the number is written as one and fits.
+    #[must_use]
     #[inline]
-    pub(crate) fn bigint(&self) -> Option<i64> {
+    pub fn bigint(&self) -> Option<i64> {
         if !self.integral || !self.fits {
             return None;
         }
@@ -158,7 +185,8 @@ impl Number {
     }
 
     /// The number times `10^shift`, rounded down to an integer, if it fits.
-    pub(crate) fn scaled(&self, shift: i32) -> Option<i64> {
+    #[must_use]
+    pub fn scaled(&self, shift: i32) -> Option<i64> {
         if !self.fits {
             return None;
         }
@@ -190,7 +218,7 @@ mod tests {
     use super::*;
 
     fn number(text: &str) -> Option<Number> {
-        Cursor::new(text.as_bytes()).number().ok().filter(|number| number.end == text.len())
+        Number::whole(text.as_bytes())
     }
 
     fn double(text: &str) -> Option<f64> {
@@ -254,9 +282,9 @@ mod tests {
             text in r"-?[0-9]{1,9}(\.[0-9]{0,9})?([eE][+-]?[0-9]{1,2})?",
             behind in "[,} \n]",
         ) {
-            let alone = Cursor::new(text.as_bytes()).number();
+            let alone = Number::read(text.as_bytes(), 0);
             let followed = format!("{text}{behind}, \"padding\": 1.5e5");
-            let found = Cursor::new(followed.as_bytes()).number();
+            let found = Number::read(followed.as_bytes(), 0);
             prop_assert_eq!(alone.is_ok(), found.is_ok());
             if let (Ok(alone), Ok(found)) = (alone, found) {
                 prop_assert_eq!(alone.end, found.end);

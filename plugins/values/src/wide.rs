@@ -6,27 +6,38 @@
 use core::mem::MaybeUninit;
 
 /// The bytes that one step looks at.
-pub(crate) const BLOCK: usize = 16;
+pub const BLOCK: usize = 16;
 
 /// The index of the first byte that a string scanner must look at: a quote, a
 /// backslash, a control character or a byte that is not ASCII. [`BLOCK`] if
 /// there is none.
+#[must_use]
 #[inline]
-pub(crate) fn first_string_stop(block: &[u8; BLOCK]) -> usize {
+pub fn first_string_stop(block: &[u8; BLOCK]) -> usize {
     imp::first_string_stop(block)
 }
 
 /// The index of the first byte that is not JSON's white space; [`BLOCK`] if all
 /// of them are.
+#[must_use]
 #[inline]
-pub(crate) fn first_non_space(block: &[u8; BLOCK]) -> usize {
+pub fn first_non_space(block: &[u8; BLOCK]) -> usize {
     imp::first_non_space(block)
+}
+
+/// The index of the first byte that is one of `wanted`; [`BLOCK`] if there is
+/// none.
+#[must_use]
+#[inline]
+pub fn first_of(block: &[u8; BLOCK], wanted: [u8; 3]) -> usize {
+    imp::first_of(block, wanted)
 }
 
 /// The index of the first byte that is not a digit, and behind it of the next;
 /// [`BLOCK`] if there is none.
+#[must_use]
 #[inline]
-pub(crate) fn non_digits(block: &[u8; BLOCK]) -> (usize, usize) {
+pub fn non_digits(block: &[u8; BLOCK]) -> (usize, usize) {
     let found = imp::non_digits(block) | 1 << BLOCK;
     let behind = (found & (found - 1)) | 1 << BLOCK;
     (found.trailing_zeros() as usize, behind.trailing_zeros() as usize)
@@ -35,8 +46,9 @@ pub(crate) fn non_digits(block: &[u8; BLOCK]) -> (usize, usize) {
 /// The number that the digits before `end` make when the byte at `dot` is left
 /// out; -1 leaves out none. Everything else before `end` must be a digit, and
 /// `end` at most 15.
+#[must_use]
 #[inline]
-pub(crate) fn decimal(block: &[u8; BLOCK], dot: i8, end: usize) -> u64 {
+pub fn decimal(block: &[u8; BLOCK], dot: i8, end: usize) -> u64 {
     let [high, low] = imp::gather_digits(block, dot, end);
     eight_digits(high) * 100_000_000 + eight_digits(low)
 }
@@ -55,7 +67,7 @@ fn eight_digits(digits: u64) -> u64 {
 /// run over the end and are cut: a copy of variable length is a call into the
 /// runtime, and texts are mostly shorter than what that costs.
 #[inline(always)]
-pub(crate) fn append(out: &mut Vec<u8>, source: &[u8], start: usize, end: usize) {
+pub fn append(out: &mut Vec<u8>, source: &[u8], start: usize, end: usize) {
     const SHORT: usize = 4 * BLOCK;
     let length = end - start;
     let whole = length.next_multiple_of(BLOCK);
@@ -98,6 +110,13 @@ mod imp {
         let blank = v128_or(u8x16_eq(bytes, u8x16_splat(b' ')), u8x16_eq(bytes, u8x16_splat(b'\n')));
         let other = v128_or(u8x16_eq(bytes, u8x16_splat(b'\r')), u8x16_eq(bytes, u8x16_splat(b'\t')));
         first(v128_not(v128_or(blank, other)))
+    }
+
+    #[inline]
+    pub(super) fn first_of(block: &[u8; BLOCK], wanted: [u8; 3]) -> usize {
+        let bytes = load(block);
+        let [a, b, c] = wanted.map(|byte| u8x16_eq(bytes, u8x16_splat(byte)));
+        first(v128_or(a, v128_or(b, c)))
     }
 
     /// One bit for each byte that is no digit.
@@ -154,6 +173,12 @@ mod imp {
     }
 
     #[inline]
+    pub(super) fn first_of(block: &[u8; BLOCK], wanted: [u8; 3]) -> usize {
+        let [a, b, c] = wanted.map(|byte| ONES * u64::from(byte));
+        first(block, |word| zeros(word ^ a) | zeros(word ^ b) | zeros(word ^ c))
+    }
+
+    #[inline]
     pub(super) fn non_digits(block: &[u8; BLOCK]) -> u32 {
         block.iter().enumerate().fold(0, |found, (lane, byte)| found | u32::from(!byte.is_ascii_digit()) << lane)
     }
@@ -204,6 +229,12 @@ mod tests {
                 block[place] = byte;
                 let space = matches!(byte, b' ' | b'\n' | b'\r' | b'\t');
                 assert_eq!(first_non_space(&block), if space { BLOCK } else { place }, "byte {byte} at {place}");
+
+                let mut block = [b'a'; BLOCK];
+                block[place] = byte;
+                let wanted = matches!(byte, b'\n' | b';' | 0xff);
+                let found = first_of(&block, [b'\n', b';', 0xff]);
+                assert_eq!(found, if wanted { place } else { BLOCK }, "byte {byte} at {place}");
             }
         }
     }

@@ -10,18 +10,24 @@ const DAY: i64 = 86_400 * SECOND;
 
 /// How a column writes its instants.
 #[derive(Clone, Debug)]
-pub(crate) enum Format {
+pub enum Format {
     /// RFC 3339 and what is near it; see [`Dates::iso`].
     Iso,
     /// A count since 1970; a second of it has ten to this power microseconds.
-    Epoch { shift: i32 },
+    Epoch {
+        /// The power.
+        shift: i32,
+    },
     /// A pattern as in `strftime`.
     Pattern(Vec<Item<'static>>),
 }
 
 impl Format {
     /// Understand what stands in the brackets behind `timestamp`.
-    pub(crate) fn new(text: &str) -> Result<Self, String> {
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn new(text: &str) -> Result<Self, String> {
         match text {
             "epoch-s" => Ok(Self::Epoch { shift: 6 }),
             "epoch-ms" => Ok(Self::Epoch { shift: 3 }),
@@ -66,7 +72,7 @@ fn by_pattern(text: &[u8], items: &[Item<'static>]) -> Option<i64> {
 
 /// Reads instants. Remembers the last date, because most neighbours share it.
 #[derive(Clone, Debug)]
-pub(crate) struct Dates {
+pub struct Dates {
     last: [u8; 10],
     days: i64,
 }
@@ -79,8 +85,9 @@ impl Default for Dates {
 
 impl Dates {
     /// The instant that a string stands for.
+    #[must_use]
     #[inline]
-    pub(crate) fn text(&mut self, text: &[u8], format: &Format) -> Option<i64> {
+    pub fn text(&mut self, text: &[u8], format: &Format) -> Option<i64> {
         match format {
             Format::Iso => self.iso(text),
             Format::Epoch { shift } => epoch(text, *shift),
@@ -88,12 +95,20 @@ impl Dates {
         }
     }
 
+    /// Whether a text is an instant with date and time of day as [`iso`](Self::iso)
+    /// reads it: what a column must have to be inferred as one of timestamps.
+    #[must_use]
+    pub fn is_full(&mut self, text: &[u8]) -> bool {
+        text.len() > 10 && self.iso(text).is_some()
+    }
+
     /// `YYYY-MM-DD`, then optionally `T`, `t` or a space and `HH:MM`, `:SS`, a
     /// fraction behind a dot or comma (cut to microseconds), and a zone: `Z`,
     /// `z`, `±HH:MM`, `±HHMM` or `±HH`, also behind a space. No time is
     /// midnight, no zone is UTC. A leap second is the first of the next minute.
+    #[must_use]
     #[inline]
-    pub(crate) fn iso(&mut self, text: &[u8]) -> Option<i64> {
+    pub fn iso(&mut self, text: &[u8]) -> Option<i64> {
         let (date, rest) = text.split_first_chunk::<10>()?;
         let midnight = self.days(date)? * DAY;
         let Some((clock, rest)) = rest.split_first_chunk::<6>() else {
@@ -139,9 +154,7 @@ fn epoch(text: &[u8], shift: i32) -> Option<i64> {
     if !matches!(text.first(), Some(b'-' | b'0'..=b'9')) {
         return None;
     }
-    let mut cursor = crate::cursor::Cursor::new(text);
-    let number: Number = cursor.number().ok()?;
-    if number.end == text.len() { number.scaled(shift) } else { None }
+    Number::whole(text)?.scaled(shift)
 }
 
 /// Days since 1970-01-01 of a date of the Gregorian calendar (Hinnant,

@@ -12,7 +12,7 @@
 //! A word is anything without white space, quotes and `,.()`. The name of a
 //! column is by default the last part of its path.
 
-use crate::config::{Column, Kind};
+use crate::columns::{Column, Kind};
 use crate::timestamp::Format;
 
 #[derive(Clone, Debug, PartialEq)]
