@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "what tests do when something is wrong")]
 
 mod architecture;
+mod auto_loader;
 mod changes;
 mod checking;
 mod checking_steps;
