@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "what tests do when something is wrong")]
 
 mod architecture;
+mod azure;
+mod azure_faults;
 mod changes;
 mod checking;
 mod checking_steps;
