@@ -183,3 +183,16 @@ fn installed() -> &'static PathBuf {
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn azurite_ends_when_whoever_started_it_lets_go_of_its_input() {
+        let mut azurite = Azurite::start(0);
+        assert!(azurite.process.try_wait().unwrap().is_none(), "it runs");
+        drop(azurite.process.stdin.take());
+        assert!(azurite.process.wait().unwrap().success(), "it ended by itself");
+    }
+}

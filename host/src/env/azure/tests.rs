@@ -1,3 +1,5 @@
+//! What URLs and variables lead to, and what errors say.
+
 use object_store::path::Path;
 
 use super::*;
