@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
-use object_store::ObjectStoreExt as _;
 use object_store::memory::InMemory;
 use object_store::path::Path as ObjectPath;
+use object_store::{ObjectStore, ObjectStoreExt as _};
 use weir_tests::faults::{Fault, FaultyStore};
 use weir_tests::hosts::{env, integers, numbered, parse, put_input, run};
 use weir_tests::readings;
@@ -43,6 +43,10 @@ async fn input() -> Arc<InMemory> {
     store
 }
 
+fn in_memory() -> Arc<InMemory> {
+    Arc::new(InMemory::new())
+}
+
 /// Every reading is in both tables exactly once.
 #[track_caller]
 fn assert_whole(numbers: [Vec<i64>; 2], when: &str) {
@@ -51,19 +55,30 @@ fn assert_whole(numbers: [Vec<i64>; 2], when: &str) {
     }
 }
 
-async fn numbers(store: &Arc<InMemory>) -> [Vec<i64>; 2] {
+async fn numbers(store: &Arc<impl ObjectStore>) -> [Vec<i64>; 2] {
     [
         integers(store, "memory:///tables/all", "number").await,
         integers(store, "memory:///tables/numbers", "number").await,
     ]
 }
 
-/// Breaks a run at each operation in turn; whatever it did, the next run leaves
-/// every reading in each table exactly once.
-async fn check(fault: Fault) {
-    let mut at = 0;
+/// The operations at which a run is broken: from one on, each so many behind the
+/// one before.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Steps {
+    pub(crate) first: u64,
+    pub(crate) every: u64,
+}
+
+const EVERY: Steps = Steps { first: 0, every: 1 };
+
+/// Breaks a run at one operation after the other, each time on an empty store;
+/// whatever it did, the next run leaves every reading in each table exactly once.
+pub(crate) async fn check<S: ObjectStore>(fault: Fault, steps: Steps, empty: impl Fn() -> Arc<S>) {
+    let mut at = steps.first;
     loop {
-        let store = input().await;
+        let store = empty();
+        put_input(&store, readings::files(FILES, READINGS_EACH)).await;
         let faulty = FaultyStore::breaking(Arc::clone(&store), fault, at);
         let first = run(Arc::clone(&faulty) as _, PIPELINE).await;
         let when = format!("{fault:?} at operation {at}, after which the run said {first:?}");
@@ -77,43 +92,43 @@ async fn check(fault: Fault) {
             assert!(at > 20, "a run makes more than {at} operations");
             return;
         }
-        at += 1;
+        at += steps.every;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn crash_before_any_operation_loses_and_doubles_nothing() {
-    check(Fault::CrashBefore).await;
+    check(Fault::CrashBefore, EVERY, in_memory).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn crash_after_any_operation_loses_and_doubles_nothing() {
-    check(Fault::CrashAfter).await;
+    check(Fault::CrashAfter, EVERY, in_memory).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn lost_answer_of_any_operation_loses_and_doubles_nothing() {
-    check(Fault::AnswerLost).await;
+    check(Fault::AnswerLost, EVERY, in_memory).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn failure_of_any_operation_loses_and_doubles_nothing() {
-    check(Fault::FailsOnce).await;
+    check(Fault::FailsOnce, EVERY, in_memory).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn throttling_from_any_operation_on_loses_and_doubles_nothing() {
-    check(Fault::Throttled).await;
+    check(Fault::Throttled, EVERY, in_memory).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn false_conflict_of_any_creation_loses_and_doubles_nothing() {
-    check(Fault::ConflictBefore).await;
+    check(Fault::ConflictBefore, EVERY, in_memory).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn creation_that_conflicts_with_its_own_first_try_loses_and_doubles_nothing() {
-    check(Fault::ConflictAfter).await;
+    check(Fault::ConflictAfter, EVERY, in_memory).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -82,10 +82,10 @@ const TABLES: [(&str, &str); 4] = [
 ];
 
 /// SplitMix64; the seed is printed when the test fails.
-struct Random(u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -94,11 +94,15 @@ impl Random {
     }
 }
 
+/// The number that a variable of the environment holds.
+pub(crate) fn number(name: &str) -> Option<u64> {
+    weir::env::variable(name).and_then(|number| number.parse().ok())
+}
+
 /// Runs the pipeline in a folder of its own while these files come, kills it at
 /// random instants and lets it run to its end. Returns the folder, and the seed.
 fn kill_often(pipeline: &str, files: &[(String, String)]) -> (tempfile::TempDir, u64) {
     crate::binary();
-    let number = |name: &str| weir::env::variable(name).and_then(|number| number.parse().ok());
     let kills = number("WEIR_TEST_KILLS").unwrap_or(KILLS);
     let seed = number("WEIR_TEST_SEED").unwrap_or_else(|| u64::from(std::process::id()));
     let mut random = Random(seed);

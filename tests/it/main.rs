@@ -4,6 +4,8 @@
 
 mod architecture;
 mod auto_loader;
+mod azure;
+mod azure_faults;
 mod changes;
 mod checking;
 mod checking_steps;

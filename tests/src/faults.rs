@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use object_store::memory::InMemory;
-use object_store::{Error, Result};
+use object_store::{Error, ObjectStore, Result};
 
 use crate::intercept::{Intercept, Intercepted, Operation};
 
@@ -46,7 +46,7 @@ pub struct Breaks {
     next: AtomicU64,
 }
 
-/// A store in memory that breaks at one operation.
+/// A store that breaks at one operation.
 pub type FaultyStore = Intercepted<Breaks>;
 
 /// What becomes of one operation.
@@ -58,13 +58,18 @@ enum Fate {
 
 impl FaultyStore {
     /// A view of `inner` that breaks at operation number `at`, from 0.
-    pub fn breaking(inner: Arc<InMemory>, fault: Fault, at: u64) -> Arc<Self> {
+    pub fn breaking(inner: Arc<impl ObjectStore>, fault: Fault, at: u64) -> Arc<Self> {
         Self::breaking_among(inner, fault, at, |_| true)
     }
 
     /// A view of `inner` that breaks at number `at`, from 0, of some operations;
     /// all others work, unless the process is dead.
-    pub fn breaking_among(inner: Arc<InMemory>, fault: Fault, at: u64, counts: fn(Operation) -> bool) -> Arc<Self> {
+    pub fn breaking_among(
+        inner: Arc<impl ObjectStore>,
+        fault: Fault,
+        at: u64,
+        counts: fn(Operation) -> bool,
+    ) -> Arc<Self> {
         Self::new(inner, Breaks { fault, at, counts, next: AtomicU64::new(0) })
     }
 
@@ -176,8 +181,9 @@ impl Intercept for ListsLate {
         Ok(())
     }
 
-    fn listed(&self) -> Option<Arc<InMemory>> {
-        self.states.lock().unwrap_or_else(PoisonError::into_inner).front().map(Arc::clone)
+    fn listed(&self) -> Option<Arc<dyn ObjectStore>> {
+        let states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
+        states.front().map(|state| Arc::clone(state) as _)
     }
 }
 

@@ -1,4 +1,4 @@
-//! A store in memory whose every operation can be held, refused or forgotten.
+//! A store whose every operation can be held, refused or forgotten.
 
 use std::fmt;
 use std::sync::Arc;
@@ -51,22 +51,22 @@ pub trait Intercept: fmt::Debug + Send + Sync + 'static {
     async fn after(&self, number: u64, operation: Operation) -> Result<()>;
 
     /// The store from which listings answer, if it is not the one that is written.
-    fn listed(&self) -> Option<Arc<InMemory>> {
+    fn listed(&self) -> Option<Arc<dyn ObjectStore>> {
         None
     }
 }
 
-/// A store in memory with somebody in between.
+/// A store with somebody in between.
 #[derive(Debug)]
 pub struct Intercepted<I> {
-    inner: Arc<InMemory>,
+    inner: Arc<dyn ObjectStore>,
     /// Who stands in between.
     pub by: Arc<I>,
 }
 
 impl<I: Intercept> Intercepted<I> {
     /// A view of `inner`.
-    pub fn new(inner: Arc<InMemory>, by: I) -> Arc<Self> {
+    pub fn new(inner: Arc<impl ObjectStore>, by: I) -> Arc<Self> {
         Arc::new(Self { inner, by: Arc::new(by) })
     }
 
@@ -74,7 +74,7 @@ impl<I: Intercept> Intercepted<I> {
         run(self.by.as_ref(), operation, work).await
     }
 
-    fn listed(&self) -> Arc<InMemory> {
+    fn listed(&self) -> Arc<dyn ObjectStore> {
         self.by.listed().unwrap_or_else(|| Arc::clone(&self.inner))
     }
 }

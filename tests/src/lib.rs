@@ -3,6 +3,7 @@
 
 #![expect(clippy::panic, reason = "what tests do when something is wrong")]
 
+pub mod azurite;
 pub mod binary;
 pub mod event_hubs;
 pub mod faults;
@@ -10,6 +11,7 @@ pub mod front;
 pub mod hosts;
 pub mod http;
 pub mod intercept;
+pub mod lossy;
 pub mod memory;
 pub mod parking;
 pub mod python;
@@ -28,4 +30,12 @@ pub fn root() -> PathBuf {
 /// A component that was built for the tests.
 pub fn fixture(name: &str) -> PathBuf {
     root().join("tests/fixtures/plugins").join(name)
+}
+
+/// The folder of the build, in which the running test or program lies.
+fn target_folder() -> PathBuf {
+    let running = std::env::current_exe().expect("a process knows its path");
+    let profile = running.ancestors().find(|folder| folder.join("build").is_dir() && folder.join("deps").is_dir());
+    let target = profile.and_then(Path::parent).expect("it lies in target/profile or target/profile/deps");
+    target.to_owned()
 }

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
-use object_store::Result;
 use object_store::memory::InMemory;
+use object_store::{ObjectStore, Result};
 use tokio::sync::watch;
 
 use crate::intercept::{Intercept, Intercepted, Operation};
@@ -108,7 +108,7 @@ impl Intercept for Parks {
         Ok(())
     }
 
-    fn listed(&self) -> Option<Arc<InMemory>> {
-        self.listed.get().map(Arc::clone)
+    fn listed(&self) -> Option<Arc<dyn ObjectStore>> {
+        self.listed.get().map(|then| Arc::clone(then) as _)
     }
 }

@@ -15,7 +15,7 @@ const PACKAGES: &[&str] = &["deltalake==1.6.6", "pyarrow==26.0.1", "azure-eventh
 pub fn interpreter() -> &'static Path {
     static INTERPRETER: OnceLock<PathBuf> = OnceLock::new();
     INTERPRETER.get_or_init(|| {
-        let folder = target_folder().join("python").join(PACKAGES.join("-"));
+        let folder = crate::target_folder().join("python").join(PACKAGES.join("-"));
         let interpreter = folder.join("bin/python");
         let ready = folder.join("ready");
         if !ready.exists() {
@@ -39,12 +39,6 @@ pub fn script(script: &str, arguments: &[&str]) -> String {
     let output = output.expect("python can be started");
     assert!(output.status.success(), "the script failed: {}", crate::binary::text(&output));
     String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
-/// The folder of the build, in which the running test lies.
-fn target_folder() -> PathBuf {
-    let test = std::env::current_exe().expect("the test knows its path");
-    test.ancestors().nth(3).expect("a test lies in target/profile/deps").to_owned()
 }
 
 #[track_caller]

@@ -31,6 +31,13 @@ impl Location {
         let Some((scheme, _)) = text.split_once("://") else {
             return Ok(Self::Local(normalize(&base.join(text))?));
         };
+        // What is behind it may be a signature, which no message may show.
+        if let Some((shown, _)) = text.split_once(['?', '#']) {
+            return Err(Error::config(format!(
+                "`{shown}` has something behind it: write the URL alone, and put a shared access signature into the \
+                 variable AZURE_STORAGE_SAS_TOKEN"
+            )));
+        }
         if !SCHEMES.contains(&scheme) {
             let known = SCHEMES.join(", ");
             return Err(Error::config(format!(
@@ -38,6 +45,11 @@ impl Location {
             )));
         }
         let url = Url::parse(text).map_err(|error| Error::config(format!("`{text}` is not a URL")).because(error))?;
+        if url.password().is_some() {
+            return Err(Error::config(format!(
+                "a {scheme}:// URL holds a password: keys belong into the environment, such as AZURE_STORAGE_ACCOUNT_KEY"
+            )));
+        }
         if scheme == "file" {
             let path = url.to_file_path().map_err(|()| Error::config(format!("`{text}` is not a local path")))?;
             return Ok(Self::Local(normalize(&path)?));

@@ -5,9 +5,11 @@
 
 #![expect(clippy::disallowed_methods, reason = "this is where ambient things come in")]
 
+mod azure;
 mod back_off;
 mod clock;
 mod location;
+mod s3;
 mod storage;
 mod threads;
 

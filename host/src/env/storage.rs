@@ -30,8 +30,8 @@ pub trait OpenStore: Send + Sync {
 
 /// The stores of the system: local disk, Azure, S3, and memory for tests.
 ///
-/// Credentials and endpoints come from the environment, in the names that
-/// `object_store` reads (`AZURE_STORAGE_…`, `AWS_…`).
+/// Credentials and endpoints come from the environment, see [`super::azure`] and
+/// [`super::s3`].
 #[derive(Default)]
 pub struct SystemStores {
     opened: Mutex<HashMap<String, Arc<dyn ObjectStore>>>,
@@ -76,17 +76,15 @@ fn remote_store(url: &Url) -> Result<Arc<dyn ObjectStore>> {
     if url.scheme() == "memory" {
         return Ok(Arc::new(object_store::memory::InMemory::new()));
     }
-    let wrong = |error: object_store::Error| Error::config(format!("cannot open the store of `{url}`")).because(error);
     match url.scheme() {
-        "s3" | "s3a" => {
-            let builder = object_store::aws::AmazonS3Builder::from_env().with_url(url.as_str());
-            Ok(Arc::new(builder.build().map_err(wrong)?))
-        }
-        _ => {
-            let builder = object_store::azure::MicrosoftAzureBuilder::from_env().with_url(url.as_str());
-            Ok(Arc::new(builder.build().map_err(wrong)?))
-        }
+        "s3" | "s3a" => super::s3::open(url, variables()),
+        _ => super::azure::open(url, variables()),
     }
+}
+
+/// The variables of the environment that are text.
+fn variables() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }
 
 /// Where an object on the local disk is until it has its name; readers of Delta

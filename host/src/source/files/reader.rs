@@ -177,9 +177,14 @@ fn is_as_listed(entry: &FileEntry, meta: &ObjectMeta) -> bool {
     match (&entry.etag, &meta.e_tag) {
         // The time is not compared: listings tell it to the millisecond, answers
         // of HTTP only to the second.
-        (Some(listed), Some(found)) => listed == found && entry.size == meta.size,
+        (Some(listed), Some(found)) => unquoted(listed) == unquoted(found) && entry.size == meta.size,
         _ => entry.size == meta.size && entry.modified_us == meta.last_modified.timestamp_micros(),
     }
+}
+
+/// Azure's listings have etags without the quotes that its answers have.
+fn unquoted(etag: &str) -> &str {
+    etag.trim_matches('"')
 }
 
 fn failed(folder: &Storage, facts: &FileFacts) -> Error {
@@ -286,5 +291,31 @@ impl<R: Read> Read for Watched<R> {
             }
             told
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn regression_etag_that_a_listing_of_azure_has_without_quotes_is_the_same() {
+        let entry = |etag: &str| FileEntry {
+            path: "a.json".to_owned(),
+            size: 3,
+            modified_us: 1_000,
+            etag: Some(etag.to_owned()),
+        };
+        let meta = |etag: &str, size| ObjectMeta {
+            location: Path::from("in/a.json"),
+            last_modified: DateTime::<Utc>::UNIX_EPOCH,
+            size,
+            e_tag: Some(etag.to_owned()),
+            version: None,
+        };
+        assert!(is_as_listed(&entry("0x8D93C7D4629C227"), &meta("\"0x8D93C7D4629C227\"", 3)));
+        assert!(is_as_listed(&entry("\"1\""), &meta("\"1\"", 3)));
+        assert!(!is_as_listed(&entry("0x8D93C7D4629C227"), &meta("\"0x8D93C7D463004D6\"", 3)));
+        assert!(!is_as_listed(&entry("1"), &meta("\"1\"", 4)));
     }
 }
