@@ -9,6 +9,7 @@ use weir_tests::root;
 const FORBIDDEN: &[(&str, &[&str])] = &[
     ("model", &["arrow::", "tokio", "object_store", "deltalake", "wasmtime", "crate::env"]),
     ("protocol", &["arrow::", "tokio", "object_store", "deltalake", "wasmtime", "crate::env", "async fn"]),
+    ("schema", &["tokio", "object_store", "deltalake", "wasmtime", "crate::env", "crate::plugin", "async fn"]),
     (
         "event_hubs",
         &["arrow::", "deltalake", "wasmtime", "object_store", "crate::source", "crate::sink", "crate::config"],
