@@ -25,6 +25,7 @@ const OFFERED: &[&str] = &["weir:plugin/host@0.1.0", "weir:plugin/columns@0.1.0"
 /// The components that come with weir.
 const BUILTIN: &[(&str, &[u8])] = &[
     ("consecutive", include_bytes!("../../../plugins/bundled/consecutive.wasm")),
+    ("csv", include_bytes!("../../../plugins/bundled/csv.wasm")),
     ("identity", include_bytes!("../../../plugins/bundled/identity.wasm")),
     ("json", include_bytes!("../../../plugins/bundled/json.wasm")),
     ("statistics", include_bytes!("../../../plugins/bundled/statistics.wasm")),

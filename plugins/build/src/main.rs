@@ -30,8 +30,9 @@ struct Guest {
     component: &'static str,
 }
 
-const GUESTS: [Guest; 6] = [
+const GUESTS: [Guest; 7] = [
     Guest { name: "json", component: "plugins/bundled/json.wasm" },
+    Guest { name: "csv", component: "plugins/bundled/csv.wasm" },
     Guest { name: "identity", component: "plugins/bundled/identity.wasm" },
     Guest { name: "consecutive", component: "plugins/bundled/consecutive.wasm" },
     Guest { name: "statistics", component: "plugins/bundled/statistics.wasm" },
