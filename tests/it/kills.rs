@@ -101,7 +101,7 @@ pub(crate) fn number(name: &str) -> Option<u64> {
 
 /// Runs the pipeline in a folder of its own while these files come, kills it at
 /// random instants and lets it run to its end. Returns the folder, and the seed.
-fn kill_often(pipeline: &str, files: &[(String, String)]) -> (tempfile::TempDir, u64) {
+pub(crate) fn kill_often(pipeline: &str, files: &[(String, String)]) -> (tempfile::TempDir, u64) {
     crate::binary();
     let kills = number("WEIR_TEST_KILLS").unwrap_or(KILLS);
     let seed = number("WEIR_TEST_SEED").unwrap_or_else(|| u64::from(std::process::id()));

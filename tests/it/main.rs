@@ -20,6 +20,7 @@ mod event_hubs_jobs;
 mod event_hubs_protocol;
 mod event_hubs_sending;
 mod event_hubs_starts;
+mod evolution;
 mod examples;
 mod hostile;
 mod hostile_steps;

@@ -14,6 +14,7 @@
 //! - columns have types of the plugin contract, and every value may be missing.
 
 mod evolve;
+mod fit;
 mod merge;
 mod rescued;
 mod text;
@@ -21,6 +22,7 @@ mod text;
 use arrow::datatypes::SchemaRef;
 
 pub use evolve::{contradiction, evolve, extend, settle};
+pub use fit::{contract_rows, contract_schema, fit};
 pub use merge::merge;
 pub use rescued::{NewColumns, new_columns};
 pub use text::{Hint, columns_of, hints_of, texts_of};

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::text::is_same;
 
 /// What a parser adds to what it rescues.
-const FILE_PATH: &str = "_file_path";
+pub(super) const FILE_PATH: &str = "_file_path";
 
 /// Columns that the schema lacks.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
