@@ -124,6 +124,9 @@ pub struct SchemaRecord {
     pub created_us: i64,
     /// Each column as `name type`.
     pub columns: Vec<String>,
+    /// The columns that the folders of files name, in their order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub partition_columns: Vec<String>,
 }
 
 impl Record for SchemaRecord {

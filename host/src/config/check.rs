@@ -64,8 +64,9 @@ impl<'a> Check<'a> {
         let general = raw.pipeline.map(|pipeline| self.general(pipeline));
         let chunk_bytes = general.as_ref().and_then(|general| general.chunk_bytes);
         let schema = raw.source.as_ref().and_then(|source| source.files.as_ref()).and_then(|files| self.schema(files));
+        let has_columns = raw.source.as_ref().and_then(|source| source.files.as_ref()).is_some_and(raw::Files::have_columns);
         let source = raw.source.and_then(|source| self.source(source));
-        let parser = raw.parser.and_then(|parser| self.parser(parser, chunk_bytes));
+        let parser = self.parser(raw.parser, has_columns, chunk_bytes);
         let transforms = self.transforms(raw.transform.unwrap_or_default(), chunk_bytes);
         let tables = self.tables(raw.table.unwrap_or_default());
         let dead_letters = match raw.dead_letters {
@@ -106,7 +107,7 @@ impl<'a> Check<'a> {
             max_dead_letter_ratio: general.max_dead_letter_ratio,
             source,
             schema,
-            parser: parser?,
+            parser: if has_columns { None } else { Some(parser?) },
             transforms,
             tables,
             dead_letters: dead_letters?,

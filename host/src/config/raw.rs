@@ -33,8 +33,7 @@ pub(super) struct File {
     /// Where messages come from: exactly one source.
     #[schemars(required)]
     pub(super) source: Option<Source>,
-    /// The plugin that turns messages into rows.
-    #[schemars(required)]
+    /// The plugin that turns messages into rows; required unless files have columns.
     pub(super) parser: Option<Plugin>,
     /// Plugins that map, filter, enrich or explode rows, in this order.
     pub(super) transform: Option<Vec<Option<Transform>>>,

@@ -114,8 +114,8 @@ fn valid_file_gives_the_pipeline() {
     assert_eq!(pipeline.trigger, Trigger::Interval(std::time::Duration::from_secs(5)));
     assert_eq!((pipeline.epoch_bounds.max_bytes, pipeline.epoch_bounds.max_files), (64 << 20, 1000));
     assert_eq!((pipeline.chunk_bounds.chunk_bytes, pipeline.chunk_bounds.max_message_bytes), (1 << 20, 16 << 20));
-    assert_eq!(pipeline.parser.config["token"], "canary-5f1d");
-    assert_eq!(pipeline.parser.limits.memory_bytes, 32 << 20);
+    assert_eq!(pipeline.parser.as_ref().unwrap().config["token"], "canary-5f1d");
+    assert_eq!(pipeline.parser.as_ref().unwrap().limits.memory_bytes, 32 << 20);
     let step = &pipeline.transforms[0];
     assert_eq!(step.step, "transform.clean");
     assert_eq!(step.reference, PluginReference::File("/etc/weir/plugins/clean.wasm".into()));
@@ -329,7 +329,7 @@ fn load_reads_the_file_and_its_secrets() {
     std::fs::write(folder.path().join("plugins/clean.wasm"), "").expect("written");
     std::fs::write(&path, &text).expect("written");
     let (pipeline, _) = load(&path, &[]).unwrap_or_else(|error| panic!("{error}"));
-    assert_eq!(pipeline.parser.config["token"], "canary-5f1d");
+    assert_eq!(pipeline.parser.as_ref().unwrap().config["token"], "canary-5f1d");
 
     std::fs::write(&path, " ".repeat(2 << 20)).expect("written");
     assert!(load(&path, &[]).expect_err("too long").to_string().contains("is longer than"));

@@ -45,8 +45,8 @@ pub struct Pipeline {
     pub source: SourceConfig,
     /// How the schema of the rows is managed, if the parser does not name columns.
     pub schema: Option<SchemaSettings>,
-    /// What turns messages into rows.
-    pub parser: PluginConfig,
+    /// What turns messages into rows; none where files have columns.
+    pub parser: Option<PluginConfig>,
     /// What rows go through, in this order; their steps are unique.
     pub transforms: Vec<PluginConfig>,
     /// Where rows go, by name; at least one, none inside another.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use arrow::datatypes::{Field, Schema, SchemaRef};
 
 use super::kept::KeptSchema;
+use super::maker::{Columns, Maker};
 use super::rows::Projection;
 use super::steps::Duties;
 use super::times::TimeRule;
@@ -24,7 +25,7 @@ use crate::model::PluginIdentity;
 use crate::plugin::{
     ComponentSource, ConfigureError, Engine, Inference, Library, OnFailure, Parser, Plugin, StepSettings, Transform,
 };
-use crate::schema::{Evolution, SchemaSettings};
+use crate::schema::SchemaSettings;
 use crate::sink::dead_letter;
 use crate::sink::delta::{self, Compression, Encoders, Table, TableSettings};
 use crate::source::Source;
@@ -94,7 +95,8 @@ impl Wiring {
         let load = |config: &PluginConfig| {
             load(&library, config).map_err(|error| at(&format!("{}.plugin", config.path), &error))
         };
-        let parser = load(&pipeline.parser).map_err(|problem| problems.push(problem));
+        let parser = pipeline.parser.as_ref();
+        let parser = parser.map(|config| (config, load(config).map_err(|problem| problems.push(problem))));
         let mut transforms = Vec::new();
         for transform in &pipeline.transforms {
             transforms.push((transform, load(transform).map_err(|problem| problems.push(problem))));
@@ -107,33 +109,44 @@ impl Wiring {
         let refuse = |config: &PluginConfig, error: ConfigureError, problems: &mut Vec<Problem>| {
             problems.extend(refused(file, config, error));
         };
-        let Ok(plugin) = parser else { return Err(problems) };
         let managed = pipeline.schema.as_ref().zip(kept);
         let stored = managed.map(|(settings, kept)| kept.stored(settings));
-        let parser = Parser::configure(&plugin, settings(&pipeline.parser), stored.as_ref());
-        let parser = parser.map_err(|error| refuse(&pipeline.parser, error, &mut problems));
-        let Ok(parser) = parser else { return Err(problems) };
-        for name in parser.message_fields() {
+        let (maker, inference) = match parser {
+            Some((_, Err(()))) => return Err(problems),
+            Some((config, Ok(plugin))) => {
+                let parser = Parser::configure(&plugin, settings(config), stored.as_ref());
+                let Ok(parser) = parser.map_err(|error| refuse(config, error, &mut problems)) else {
+                    return Err(problems);
+                };
+                let inference = managed.filter(|(settings, _)| settings.evolution.adds_columns());
+                let inference = inference.map(|_| Inference::new(&plugin, &settings(config))).transpose();
+                let inference = inference.map_err(|error| vec![at("parser.plugin", &error)])?;
+                (Maker::Parser(Box::new(parser)), inference)
+            }
+            None => {
+                let stored = stored.as_ref().ok_or_else(|| vec![at("source", &Error::bug("neither parser nor schema"))])?;
+                (Maker::Columns(Columns::new(stored)), None)
+            }
+        };
+        for name in maker.message_fields() {
             if fields.index_of(name).is_err() {
                 let message = format!("the parser asks for the message field `{name}`, which the source does not have");
                 problems.push(file.problem_at("parser.plugin", message, None));
             }
         }
-        let message_fields = wanted_fields(pipeline, parser.message_fields());
+        let partitions = partition_columns(pipeline);
+        let message_fields = wanted_fields(pipeline, maker.message_fields(), partitions);
         let carried: Vec<_> =
             message_fields.iter().filter_map(|name| fields.field_with_name(name).ok().cloned()).collect();
         let carried = Schema::new(carried);
         let watch = match managed {
             Some((managed, kept)) => {
-                let step = settings(&pipeline.parser);
-                Some(
-                    watch(managed, kept, (&plugin, step), &parser, &carried)
-                        .map_err(|error| vec![at("parser.plugin", &error)])?,
-                )
+                let watch = watch(managed, kept, (&maker, inference), partitions, &carried);
+                Some(watch.map_err(|error| vec![at("parser.plugin", &error)])?)
             }
             None => None,
         };
-        let mut rows = Arc::clone(watch.as_ref().map_or(parser.output(), Watch::output));
+        let mut rows = Arc::clone(watch.as_ref().map_or(maker.output(), Watch::output));
         let mut configured = Vec::new();
         for (config, plugin) in transforms {
             let Ok(plugin) = plugin else { return Err(problems) };
@@ -168,19 +181,19 @@ impl Wiring {
         let plugins: std::result::Result<Vec<Plugin>, ()> = behind.into_iter().collect();
         let Ok(plugins) = plugins else { return Err(problems) };
         let seen = Seen { pipeline, file, rows: &rows, messages: &carried };
-        let first_plugin = 1 + configured.len();
+        let first_plugin = usize::from(pipeline.parser.is_some()) + configured.len();
         let stateful = wire_steps(&seen, &projections, plugins, first_plugin, &mut tables, &mut problems);
         let Some(mut stateful) = stateful.filter(|_| problems.is_empty()) else { return Err(problems) };
         let dead_letters = TableSettings::new(dead_letter::TABLE_NAME, pipeline.dead_letters.clone());
         tables.push((dead_letters, dead_letter::schema().as_ref().clone()));
         let index = |name: &String| message_fields.iter().position(|field| field == name);
-        let parser_fields = parser.message_fields().iter().filter_map(index).collect();
+        let maker_fields = maker.message_fields().iter().filter_map(index).collect();
         let steps = Steps {
-            parser,
+            maker,
             watch,
             transforms: configured,
             projections,
-            parser_fields,
+            maker_fields,
             times: stateful.times.map(|times| TimeRule { has_partitions: source.has_partitions(), ..times }),
             rules: std::mem::take(&mut stateful.rules),
             feeders: std::mem::take(&mut stateful.feeders),
@@ -240,8 +253,8 @@ impl Wiring {
 fn watch(
     settings: &SchemaSettings,
     kept: &KeptSchema,
-    (plugin, step): (&Plugin, StepSettings),
-    parser: &Parser,
+    (maker, inference): (&Maker, Option<Inference>),
+    partitions: &[String],
     carried: &Schema,
 ) -> Result<Watch> {
     let stored = kept.stored(settings);
@@ -249,7 +262,7 @@ fn watch(
         let field = |field: &Arc<Field>| format!("{} {}", field.name(), delta::type_name(field.data_type()));
         schema.fields().iter().map(field).collect()
     };
-    let (wanted, found) = (shape(&stored), shape(parser.output()));
+    let (wanted, found) = (shape(&stored), shape(maker.output()));
     if wanted != found {
         return Err(Error::config(format!(
             "the parser gives the columns {}, but weir keeps a schema of {}: leave the columns out of its `config`,              or the settings of a schema out of `[source.files]`",
@@ -257,12 +270,22 @@ fn watch(
             wanted.join(", ")
         )));
     }
-    let inference = match settings.evolution {
-        Evolution::AddNewColumns | Evolution::AddNewColumnsAndStop => Some(Inference::new(plugin, &step)?),
-        Evolution::FailOnNewColumns | Evolution::Rescue | Evolution::None => None,
+    let is_taken = |name: &String| kept.columns.fields().iter().any(|field| field.name().eq_ignore_ascii_case(name));
+    let partition = |name: &String| {
+        let index = carried.index_of(name).map_err(|error| Error::bug("a folder's column is missing").because(error))?;
+        Ok((index, carried.field(index).clone()))
     };
-    let _none_yet = carried;
-    Ok(Watch::new(settings, (&kept.columns, &kept.ignored), parser.output(), Vec::new(), inference))
+    // What a file says itself counts more than the folder in which it lies.
+    let partitions = partitions.iter().filter(|name| !is_taken(name)).map(partition).collect::<Result<_>>()?;
+    Ok(Watch::new(settings, (&kept.columns, &kept.ignored), maker.output(), partitions, inference))
+}
+
+/// The columns that the folders of files name, where weir keeps the schema.
+fn partition_columns(pipeline: &Pipeline) -> &[String] {
+    match &pipeline.source {
+        SourceConfig::Files(settings) if pipeline.schema.is_some() => &settings.partition_columns,
+        SourceConfig::Files(_) | SourceConfig::EventHubs(_) | SourceConfig::Generator(_) => &[],
+    }
 }
 
 /// Where a table stands in the pipeline file.
@@ -344,9 +367,12 @@ pub(super) fn table_settings(table: &TableConfig) -> TableSettings {
     }
 }
 
-/// What the parser asks for, and behind it what only tables do.
-fn wanted_fields(pipeline: &Pipeline, parser: &[String]) -> Vec<String> {
+/// What the parser asks for, and behind it what becomes columns, and what only
+/// tables ask for.
+fn wanted_fields(pipeline: &Pipeline, parser: &[String], partitions: &[String]) -> Vec<String> {
     let mut wanted = parser.to_vec();
+    let new: Vec<String> = partitions.iter().filter(|name| !wanted.contains(name)).cloned().collect();
+    wanted.extend(new);
     for column in pipeline.all_tables().filter_map(|table| table.columns.as_ref()).flatten() {
         if let ColumnFrom::Message(name) = &column.from
             && !wanted.contains(name)

@@ -12,10 +12,11 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::build::{load, source, step_settings};
 use crate::checkpoint::{Checkpoint, PutSchema, SchemaRecord};
-use crate::config::{Pipeline, PipelineFile};
+use crate::config::{OnError, Pipeline, PipelineFile, PluginConfig, SourceConfig};
 use crate::env::{self, Env};
 use crate::plugin::{Engine, Inference, Library, Messages, Parser};
 use crate::schema::{self, Evolution, RESCUED, SchemaSettings};
+use crate::source::files::partition_names;
 use crate::source::{Chunk, ChunkSender};
 use crate::{Error, Result};
 
@@ -28,8 +29,10 @@ const SAMPLE_QUEUE: usize = 1;
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct KeptSchema {
     pub(super) version: u64,
-    /// The columns of the parser.
+    /// The columns of the rows.
     pub(super) columns: SchemaRef,
+    /// The columns that the folders of files name.
+    pub(super) partition_columns: Vec<String>,
     /// New columns that could not be added: looked at once, and then rescued.
     pub(super) ignored: BTreeSet<String>,
 }
@@ -49,11 +52,33 @@ impl KeptSchema {
             [] => Arc::new(Schema::empty()),
             columns => schema::columns_of(&columns.join(", ")).map_err(damaged)?,
         };
-        Ok(Self { version, columns, ignored: BTreeSet::new() })
+        let partition_columns = record.partition_columns.clone();
+        Ok(Self { version, columns, partition_columns, ignored: BTreeSet::new() })
     }
 
     fn record(&self, env: &Env) -> SchemaRecord {
-        SchemaRecord { version: self.version, created_us: env.clock.now_us(), columns: schema::texts_of(&self.columns) }
+        SchemaRecord {
+            version: self.version,
+            created_us: env.clock.now_us(),
+            columns: schema::texts_of(&self.columns),
+            partition_columns: self.partition_columns.clone(),
+        }
+    }
+
+    fn first(columns: Schema) -> Self {
+        Self { version: 0, columns: Arc::new(columns), partition_columns: Vec::new(), ignored: BTreeSet::new() }
+    }
+
+    /// The pipeline as it is with this schema: its source knows the columns that
+    /// folders name, unless the file says which they are.
+    pub(super) fn applied_to(&self, pipeline: &Pipeline) -> Pipeline {
+        let mut pipeline = pipeline.clone();
+        if let SourceConfig::Files(settings) = &mut pipeline.source
+            && settings.partition_columns.is_empty()
+        {
+            settings.partition_columns.clone_from(&self.partition_columns);
+        }
+        pipeline
     }
 }
 
@@ -124,12 +149,12 @@ pub(super) async fn peek(
             kept
         }
         None if settings.explicit.is_some() => {
-            KeptSchema { version: 0, columns: Arc::new(wanted.clone()), ignored: BTreeSet::new() }
+            KeptSchema::first(wanted.clone())
         }
         None => {
-            let inferred = infer(pipeline, file, env).await?;
+            let (inferred, partition_columns) = infer(pipeline, file, env).await?;
             let columns = schema::settle(&inferred, settings).map_err(|problem| refused("schema_hints", problem))?;
-            KeptSchema { version: 0, columns: Arc::new(columns), ignored: BTreeSet::new() }
+            KeptSchema { partition_columns, ..KeptSchema::first(columns) }
         }
     };
     let hinted = schema::settle(&nothing, settings).map_err(|problem| refused("schema_hints", problem))?;
@@ -200,7 +225,7 @@ async fn store(
             return Ok(kept);
         }
         let version = if is_first { 0 } else { kept.version + 1 };
-        let evolved = KeptSchema { version, columns, ignored: kept.ignored.clone() };
+        let evolved = KeptSchema { version, columns, ..kept.clone() };
         match checkpoint.put_schema(&evolved.record(env)).await? {
             PutSchema::Stored => return Ok(evolved),
             PutSchema::Taken(_) => {}
@@ -220,25 +245,34 @@ fn refuse_other_types(kept: &Schema, wanted: &Schema) -> std::result::Result<(),
     }
 }
 
-/// What fits a sample of the source.
-async fn infer(pipeline: &Pipeline, file: &PipelineFile, env: &Env) -> Result<Schema> {
-    let Some(settings) = &pipeline.schema else { return Ok(Schema::empty()) };
+/// What fits a sample of the source, and which columns its folders name.
+async fn infer(pipeline: &Pipeline, file: &PipelineFile, env: &Env) -> Result<(Schema, Vec<String>)> {
+    let Some(settings) = &pipeline.schema else { return Ok((Schema::empty(), Vec::new())) };
     let mut source = source(pipeline, env)?;
     let Some(range) = source.sample(settings.sample).await? else {
         let message = format!("there is nothing yet to infer a schema from in the {}", source.description());
         let remedy = "put a file there, or list the columns with `schema`".to_owned();
         return Err(file.problems(vec![file.problem_at("source.files.path", message, Some(remedy))]).into());
     };
-    let files = range.files().map_or(0, <[_]>::len);
+    let sampled = range.files().unwrap_or_default();
+    let files = sampled.len();
+    let partition_columns = partition_names(sampled.iter().map(|file| file.path.as_str()));
+    let partition_columns = partition_columns.into_iter().map(str::to_owned).collect();
     tracing::info!("inferring the schema from {files} files, {} bytes", range.file_bytes().unwrap_or(0));
-    let (inference, fields) = {
-        let (pipeline, library) = (pipeline.clone(), env::cache_dir().join("plugins"));
-        env::blocking(move || prepare(&pipeline, Library::new(Engine::new()?, library)?)).await?
+    let prepared = match &pipeline.parser {
+        Some(parser) => {
+            let (parser, on_error, library) = (parser.clone(), pipeline.on_error, env::cache_dir().join("plugins"));
+            let prepared =
+                env::blocking(move || prepare(&parser, on_error, &Library::new(Engine::new()?, library)?)).await;
+            Some(prepared?)
+        }
+        None => None,
     };
-    source.select_fields(&fields)?;
+    let (inference, fields) = prepared.unzip();
+    source.select_fields(&fields.unwrap_or_default())?;
     let (out, inbox) = ChunkSender::bounded(SAMPLE_QUEUE);
     let reading = source.read(&range, out);
-    let forks = Mutex::new((0..pipeline.threads.max(1)).map(|_| inference.fork()).collect::<Vec<_>>());
+    let forks = Mutex::new((0..pipeline.threads.max(1)).map(|_| inference.as_ref().map(Inference::fork)).collect::<Vec<_>>());
     let chunks = stream::unfold(inbox, async |mut inbox| inbox.recv().await.map(|chunk| (chunk, inbox)));
     let inferring = chunks
         .map(|chunk| {
@@ -247,7 +281,7 @@ async fn infer(pipeline: &Pipeline, file: &PipelineFile, env: &Env) -> Result<Sc
             async {
                 let mut inference = fork.ok_or_else(|| Error::bug("more chunks are looked at than may be"))?;
                 let (inferred, inference) = env::blocking(move || {
-                    let inferred = infer_chunk(&mut inference, &chunk);
+                    let inferred = infer_chunk(inference.as_mut(), &chunk);
                     Ok((inferred, inference))
                 })
                 .await?;
@@ -263,13 +297,13 @@ async fn infer(pipeline: &Pipeline, file: &PipelineFile, env: &Env) -> Result<Sc
         let remedy = "list the columns with `schema`, or correct `format` and `glob`".to_owned();
         return Err(file.problems(vec![file.problem_at("source.files.path", message, Some(remedy))]).into());
     }
-    Ok(inferred)
+    Ok((inferred, partition_columns))
 }
 
 /// What infers, and the message fields that it wants to see.
-fn prepare(pipeline: &Pipeline, library: Library) -> Result<(Inference, Vec<String>)> {
-    let plugin = load(&library, &pipeline.parser)?;
-    let settings = step_settings(&pipeline.parser, pipeline.on_error);
+fn prepare(parser: &PluginConfig, on_error: OnError, library: &Library) -> Result<(Inference, Vec<String>)> {
+    let plugin = load(library, parser)?;
+    let settings = step_settings(parser, on_error);
     let inference = Inference::new(&plugin, &settings)?;
     let stored = Arc::new(Schema::new(vec![Field::new(RESCUED, DataType::Utf8, true)]));
     // What is wrong with the configuration is told by the wiring.
@@ -277,7 +311,12 @@ fn prepare(pipeline: &Pipeline, library: Library) -> Result<(Inference, Vec<Stri
     Ok((inference, fields.unwrap_or_default()))
 }
 
-fn infer_chunk(inference: &mut Inference, chunk: &Chunk) -> Result<SchemaRef> {
+fn infer_chunk(inference: Option<&mut Inference>, chunk: &Chunk) -> Result<SchemaRef> {
+    let inference = match (&chunk.rows, inference) {
+        (Some(rows), _) => return Ok(rows.schema()),
+        (None, Some(inference)) => inference,
+        (None, None) => return Ok(Arc::new(Schema::empty())),
+    };
     let messages = Messages { payload: &chunk.payload, offsets: &chunk.offsets, fields: &chunk.fields };
     if messages.is_empty() { Ok(Arc::new(Schema::empty())) } else { inference.infer(messages) }
 }

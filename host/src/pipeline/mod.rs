@@ -16,6 +16,7 @@
 //! | `rows` | rows → the columns of each table; rejections → dead letters |
 //! | `wire` | windows and rules, wired to what they see |
 //! | `kept` | the schema that weir keeps for a source: inferred, stored, evolved |
+//! | `maker` | what makes rows of a chunk: a parser, or the columns of its files |
 //! | `watch` | rows of such a schema: what is new in them, their final shape |
 //! | `extended` | rows with what a step knows of them: alerts, late rows |
 //! | `steps/` | windows and rules: fed, closed, their state kept |
@@ -34,6 +35,7 @@ mod commit;
 mod epoch;
 mod extended;
 mod kept;
+mod maker;
 mod notifications;
 mod progress;
 mod recovery;

@@ -113,7 +113,8 @@ pub(super) async fn wire(
     kept: Option<&KeptSchema>,
     source: Option<Box<dyn Source>>,
 ) -> Result<Wiring> {
-    let (pipeline, file_of, env, kept) = (pipeline.clone(), file.clone(), env.clone(), kept.cloned());
+    let pipeline = kept.map_or_else(|| pipeline.clone(), |kept| kept.applied_to(pipeline));
+    let (file_of, env, kept) = (file.clone(), env.clone(), kept.cloned());
     let plugins = env::cache_dir().join("plugins");
     let wired =
         env::blocking(move || Ok(Wiring::new(&pipeline, &file_of, &env, plugins, kept.as_ref(), source))).await?;

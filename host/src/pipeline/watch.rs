@@ -81,25 +81,31 @@ impl Watch {
     }
 
     /// The columns in these rows of the parser that the schema lacks, if there are
-    /// any. `origins[i]` is the message of row i; `messages` are those of the chunk.
+    /// any. `origins[i]` is the message of row i; `fields` are what infers wants to see.
     pub(super) fn look(
         &mut self,
         rows: &RecordBatch,
         origins: &[u32],
-        (chunk, messages): (&Chunk, Messages<'_>),
+        (chunk, fields): (&Chunk, &RecordBatch),
     ) -> Option<NewColumns> {
         let rescued = self.rescued.filter(|_| self.looks)?;
         let found = schema::new_columns(rows, rescued, &self.columns, &self.ignored);
         let first = origins.get(found.first_row?)?;
         let place = chunk.place_of(*first as usize).0.to_owned();
-        let inferred = self.inference.as_mut().map(|inference| inference.infer(messages));
-        let inferred = match inferred {
-            Some(Ok(inferred)) => inferred.as_ref().clone(),
-            Some(Err(error)) => {
-                tracing::warn!("new columns in {place} are rescued: {error}");
-                Schema::empty()
+        let inferred = match (&chunk.rows, &mut self.inference) {
+            // They say themselves what they are.
+            (Some(rows), _) => rows.schema().as_ref().clone(),
+            (None, Some(inference)) => {
+                let messages = Messages { payload: &chunk.payload, offsets: &chunk.offsets, fields };
+                match inference.infer(messages) {
+                    Ok(inferred) => inferred.as_ref().clone(),
+                    Err(error) => {
+                        tracing::warn!("new columns in {place} are rescued: {error}");
+                        Schema::empty()
+                    }
+                }
             }
-            None => Schema::empty(),
+            (None, None) => Schema::empty(),
         };
         Some(NewColumns { paths: found.paths, inferred, place })
     }

@@ -6,6 +6,7 @@ use arrow::compute::filter_record_batch;
 use tokio::sync::mpsc;
 
 use super::kept::NewColumns;
+use super::maker::Maker;
 use super::rows::{Projection, rejected_messages, rejected_rows, unfit, unreadable};
 use super::steps::{Fed, Feeder, Input, RaisedAlerts, Times};
 use super::times::{TimeRule, TimeStats};
@@ -13,7 +14,7 @@ use super::watch::Watch;
 use crate::env::{self, Worker};
 use crate::event_time::{KeyColumns, KeyRows, Observed};
 use crate::model::PluginIdentity;
-use crate::plugin::{CallStats, FailedInput, Messages, Parser, Rule, Transform};
+use crate::plugin::{CallStats, FailedInput, Rule, Transform};
 use crate::sink::dead_letter::DeadLetter;
 use crate::source::Chunk;
 use crate::{Error, Result};
@@ -87,13 +88,13 @@ pub(super) struct Origin {
 
 /// The plugins of a pipeline, for one worker.
 pub(super) struct Steps {
-    pub(super) parser: Parser,
+    pub(super) maker: Maker,
     /// What is done to its rows, if weir keeps their schema.
     pub(super) watch: Option<Watch>,
     pub(super) transforms: Vec<Transform>,
     pub(super) projections: Vec<Projection>,
-    /// Which of the chunk's fields the parser sees, by index.
-    pub(super) parser_fields: Vec<usize>,
+    /// Which of the chunk's fields the maker of rows sees, by index.
+    pub(super) maker_fields: Vec<usize>,
     pub(super) times: Option<TimeRule>,
     /// Rules that judge each row alone.
     pub(super) rules: Vec<RowRule>,
@@ -114,11 +115,11 @@ pub(super) struct RowRule {
 impl Steps {
     fn fork(&self) -> Self {
         Self {
-            parser: self.parser.fork(),
+            maker: self.maker.fork(),
             watch: self.watch.as_ref().map(Watch::fork),
             transforms: self.transforms.iter().map(Transform::fork).collect(),
             projections: self.projections.clone(),
-            parser_fields: self.parser_fields.clone(),
+            maker_fields: self.maker_fields.clone(),
             times: self.times,
             rules: self.rules.iter().map(RowRule::fork).collect(),
             feeders: self.feeders.clone(),
@@ -128,29 +129,31 @@ impl Steps {
 
     /// The plugins, in the order of the stream.
     pub(super) fn identities(&self) -> Vec<PluginIdentity> {
-        let parser = self.parser.plugin().identity(self.parser.step());
+        let parser = self.maker.identity();
         let transforms = self.transforms.iter().map(|step| step.plugin().identity(step.step()));
-        std::iter::once(parser).chain(transforms).collect()
+        parser.into_iter().chain(transforms).collect()
     }
 
     fn process(&mut self, mut chunk: Chunk, clock_us: i64) -> Result<Processed> {
         let mut dead_letters = unreadable(&mut chunk);
         let identities = self.identities();
-        self.parser.set_now(clock_us);
-        let fields = chunk.fields.project(&self.parser_fields);
+        let fields = chunk.fields.project(&self.maker_fields);
         let fields = fields.map_err(|error| Error::bug("a source lacks a field that it offered").because(error))?;
-        let messages = Messages { payload: &chunk.payload, offsets: &chunk.offsets, fields: &fields };
-        let produced = self.parser.parse(messages)?;
+        let produced = self.maker.make(&chunk, &fields, clock_us)?;
         let (mut rows, mut origins) = (produced.rows, produced.origins);
         let parsed = rows.num_rows() as u64;
         let mut new_columns = None;
         if let Some(watch) = &mut self.watch {
-            new_columns = watch.look(&rows, &origins, (&chunk, messages));
+            new_columns = watch.look(&rows, &origins, (&chunk, &fields));
             rows = watch.shape(&rows, &origins, &chunk.fields)?;
         }
-        dead_letters.extend(rejected_messages(&identities[0], &chunk, produced.rejected));
-        let mut stats = vec![(0, self.parser.take_stats())];
-        for (transform, identity) in self.transforms.iter_mut().zip(&identities[1..]) {
+        // Only a plugin rejects.
+        if let Some(parser) = identities.first() {
+            dead_letters.extend(rejected_messages(parser, &chunk, produced.rejected));
+        }
+        let mut stats: Vec<(usize, CallStats)> = self.maker.take_stats().map(|stats| (0, stats)).into_iter().collect();
+        let first_transform = stats.len();
+        for (transform, identity) in self.transforms.iter_mut().zip(&identities[first_transform..]) {
             transform.set_now(clock_us);
             let produced = transform.apply(&rows)?;
             dead_letters.extend(rejected_rows(identity, &chunk, &rows, &origins, produced.rejected)?);

@@ -53,6 +53,11 @@ impl Evolution {
             Self::Rescue | Self::None => false,
         }
     }
+
+    /// Whether new columns are added.
+    pub fn adds_columns(self) -> bool {
+        matches!(self, Self::AddNewColumns | Self::AddNewColumnsAndStop)
+    }
 }
 
 /// How the schema of a source is managed.

@@ -45,6 +45,9 @@ pub struct Chunk {
     pub places: Vec<Place>,
     /// What could not become a message.
     pub unreadable: Vec<Unreadable>,
+    /// The messages as rows, in the types of the plugin contract, where the source
+    /// has columns; bodies are empty then.
+    pub rows: Option<RecordBatch>,
 }
 
 impl Chunk {

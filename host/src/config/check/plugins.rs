@@ -18,8 +18,31 @@ use crate::plugin::Limits;
 const MAX_MEMORY_BYTES: u64 = 4 << 30;
 
 impl Check<'_> {
-    pub(super) fn parser(&mut self, raw: raw::Plugin, chunk_bytes: Option<u64>) -> Option<PluginConfig> {
-        self.plugin("parser", "parser".to_owned(), raw, chunk_bytes)
+    /// The parser; there is none where files have columns.
+    pub(super) fn parser(
+        &mut self,
+        raw: Option<raw::Plugin>,
+        has_columns: bool,
+        chunk_bytes: Option<u64>,
+    ) -> Option<PluginConfig> {
+        match (raw, has_columns) {
+            (Some(_), true) => {
+                let remedy = "leave `[parser]` out".to_owned();
+                self.wrong("parser", "files of Parquet have columns, so there is nothing to parse", Some(remedy));
+                None
+            }
+            (Some(raw), false) => self.plugin("parser", "parser".to_owned(), raw, chunk_bytes),
+            (None, true) => None,
+            (None, false) => {
+                // A section that nobody knows may have been meant.
+                let is_unclear = self.problems.iter().any(|problem| !problem.path.contains('.'));
+                if !self.file.has("parser") && !is_unclear {
+                    let remedy = "add `[parser]` with a `plugin`, such as \"builtin:json\"".to_owned();
+                    self.wrong("parser", "there is no parser", Some(remedy));
+                }
+                None
+            }
+        }
     }
 
     /// The transforms, or as many of them as are right.

@@ -16,7 +16,7 @@ impl Check<'_> {
     pub(super) fn schema(&mut self, raw: &raw::Files) -> Option<SchemaSettings> {
         let at = |key: &str| format!("source.files.{key}");
         let is_managed = ["schema", "schema_hints", "infer_column_types", "schema_evolution", "rescued_data_column"];
-        let is_managed = is_managed.iter().any(|key| self.file.has(&at(key)));
+        let is_managed = raw.have_columns() || is_managed.iter().any(|key| self.file.has(&at(key)));
         for key in ["infer_max_files", "infer_max_bytes"] {
             if self.file.has(&at(key)) && (!is_managed || raw.schema.is_some()) {
                 let remedy = "set `infer_column_types` too, or leave it out".to_owned();
@@ -49,7 +49,11 @@ impl Check<'_> {
         Some(SchemaSettings {
             explicit: explicit?,
             hints: hints?,
-            types: if raw.infer_column_types == Some(true) { Types::Inferred } else { Types::Strings },
+            // Columns have types already.
+            types: match raw.infer_column_types.unwrap_or(raw.have_columns()) {
+                true => Types::Inferred,
+                false => Types::Strings,
+            },
             rescued_column: rescued.or_else(|| (evolution != Evolution::None).then(|| RESCUED.to_owned())),
             evolution,
             sample: SampleBounds {

@@ -72,7 +72,7 @@ fn chunk(fields: &[HubField], blocks: Vec<(Arc<str>, Block)>) -> Result<Chunk> {
     let messages = fields::Messages { payload: &payload, offsets: &offsets, runs: &runs, gathered };
     let fields = fields::build(fields, messages)?;
     let unreadable: Vec<Unreadable> = blocks.into_iter().flat_map(|(_, block)| block.unreadable).collect();
-    Ok(Chunk { payload, offsets, fields, places, unreadable })
+    Ok(Chunk { payload, offsets, fields, places, unreadable, rows: None })
 }
 
 /// The payloads one behind the other, and the offsets of all messages in them.

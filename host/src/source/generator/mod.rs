@@ -261,6 +261,7 @@ fn deliver(
                 positions: Positions::Consecutive { first },
             }],
             unreadable: Vec::new(),
+            rows: None,
         };
         if out.blocking_send(chunk).is_err() {
             return Ok(ControlFlow::Break(()));
