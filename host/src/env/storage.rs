@@ -178,6 +178,31 @@ impl Storage {
         }
     }
 
+    /// Make sure that the store keeps what was put if absent: one that speaks the
+    /// protocol of S3 may pass over the condition, and would let two hosts write
+    /// the same thing.
+    ///
+    /// # Errors
+    /// Config if the store overwrites; Unavailable if it fails.
+    pub async fn check_put_if_absent(&self) -> Result<()> {
+        let Location::Remote(_) = &self.location else { return Ok(()) };
+        let name = format!("{UNNAMED}/{}", uuid::Uuid::new_v4().simple());
+        let puts = [
+            self.put_if_absent(&name, Bytes::from_static(b"first")).await?,
+            self.put_if_absent(&name, Bytes::from_static(b"second")).await?,
+        ];
+        if let Err(error) = self.delete(&name).await {
+            tracing::warn!("an object of a check is left behind: {error}");
+        }
+        if puts == [PutIfAbsent::Created; 2] {
+            return Err(Error::config(format!(
+                "the store of {} overwrites what must be written once: use one that honours `If-None-Match: *`",
+                self.location
+            )));
+        }
+        Ok(())
+    }
+
     /// On the local disk an object gets its name when its content is durable, so
     /// that a loss of power never leaves a name with half a content.
     async fn put_whole_if_absent(&self, name: &str, bytes: Bytes) -> Result<object_store::Result<()>> {
