@@ -18,6 +18,8 @@ mod event_hubs_protocol;
 mod event_hubs_sending;
 mod event_hubs_starts;
 mod examples;
+mod files;
+mod files_stores;
 mod hostile;
 mod hostile_steps;
 mod kills;
