@@ -145,6 +145,16 @@ impl Storage {
         self.prefix.parts().chain(Path::from(name).parts()).collect()
     }
 
+    /// The path of an object in the store, in the very spelling that was listed.
+    ///
+    /// # Errors
+    /// Data if it cannot be a path.
+    pub fn listed_path(&self, name: &str) -> Result<Path> {
+        let prefix = self.prefix.as_ref();
+        let whole = if prefix.is_empty() { name.to_owned() } else { format!("{prefix}/{name}") };
+        Path::parse(whole).map_err(|error| Error::data(format!("`{name}` is not the path of a file")).because(error))
+    }
+
     /// Write an object, whether or not it exists.
     ///
     /// # Errors
@@ -229,6 +239,18 @@ impl Storage {
             Ok(bytes) => Ok(Some(bytes)),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
             Err(error) => Err(self.failed("read", name, error)),
+        }
+    }
+
+    /// Whether there is an object of this name, in the very spelling of the store.
+    ///
+    /// # Errors
+    /// Unavailable if the store fails; Data if it cannot be a name.
+    pub async fn has(&self, name: &str) -> Result<bool> {
+        match self.store.head(&self.listed_path(name)?).await {
+            Ok(_) => Ok(true),
+            Err(object_store::Error::NotFound { .. }) => Ok(false),
+            Err(error) => Err(self.failed("look at", name, error)),
         }
     }
 
