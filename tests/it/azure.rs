@@ -98,11 +98,14 @@ async fn job_on_azurite_gives_tables_that_python_deltalake_reads_and_restarts_wh
         "large.json".to_owned(),
         format!("[{{\"number\": -1, \"device\": \"d-0\"}},{padding}\n{{\"number\": -2}}]"),
     ));
+    // Names of files and folders that must be written otherwise in an address.
+    let odd = r#"[{"number": -3, "device": "a b"}, {"number": -4, "device": "50%/ü"}, {"number": -5, "device": "x:y?z#&=+"}]"#;
+    files.push(("50% of ü #1?+&.json".to_owned(), odd.to_owned()));
     project.put(files).await;
     let shown = project.succeed(&["run", "pipeline.toml", "--show"]);
-    assert!(shown.contains("402 rows"), "{shown}");
+    assert!(shown.contains("405 rows"), "{shown}");
     let mut expected = numbered(400);
-    expected.splice(0..0, [-2, -1]);
+    expected.splice(0..0, [-5, -4, -3, -2, -1]);
     assert_eq!(project.numbers().await, expected);
     project.put(vec![last]).await;
     project.succeed(&["run", "pipeline.toml"]);

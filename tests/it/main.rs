@@ -22,6 +22,8 @@ mod event_hubs_sending;
 mod event_hubs_starts;
 mod evolution;
 mod examples;
+mod files;
+mod files_stores;
 mod hostile;
 mod hostile_steps;
 mod kills;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use object_store::memory::InMemory;
 use weir::ErrorKind;
-use weir_tests::faults::{Fault, FaultyStore, ListsLate};
+use weir_tests::faults::{Fault, FaultyStore, ListsLate, Overwrites};
 use weir_tests::hosts::{integers, numbered, put_input, run};
 use weir_tests::intercept::{Operation, objects};
 use weir_tests::readings;
@@ -136,4 +136,18 @@ async fn upload_torn_at_any_part_loses_and_doubles_nothing() {
             assert_eq!(integers(&store, TABLE, "number").await, numbered(READINGS), "{when}");
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn store_that_overwrites_what_is_created_twice_is_refused_and_left_as_it_was() {
+    let store = input(3).await;
+    let before = objects(&store).await;
+    for _ in 0..2 {
+        let error = run(Overwrites::over(&store) as _, PIPELINE).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config);
+        assert!(error.to_string().contains("If-None-Match"), "{error}");
+        assert_eq!(objects(&store).await, before);
+    }
+    run(Arc::clone(&store) as _, PIPELINE).await.unwrap();
+    assert_eq!(assert_nothing_doubled(&store, "on a store that creates once").await, 3);
 }

@@ -187,6 +187,32 @@ impl Intercept for ListsLate {
     }
 }
 
+/// A store that does not know conditional writes.
+#[derive(Debug)]
+pub struct Overwrites;
+
+impl Overwrites {
+    /// A view of `store` that creates what is there already.
+    pub fn over(store: &Arc<InMemory>) -> Arc<Intercepted<Self>> {
+        Intercepted::new(Arc::clone(store), Self)
+    }
+}
+
+#[async_trait]
+impl Intercept for Overwrites {
+    async fn before(&self, _operation: Operation) -> Result<u64> {
+        Ok(0)
+    }
+
+    async fn after(&self, _number: u64, _operation: Operation) -> Result<()> {
+        Ok(())
+    }
+
+    fn overwrites(&self) -> bool {
+        true
+    }
+}
+
 /// A disk with room for a number of writes.
 #[derive(Debug)]
 pub struct Room {

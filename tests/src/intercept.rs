@@ -50,6 +50,11 @@ pub trait Intercept: fmt::Debug + Send + Sync + 'static {
     /// the host how.
     async fn after(&self, number: u64, operation: Operation) -> Result<()>;
 
+    /// Whether an object that is there is created all the same.
+    fn overwrites(&self) -> bool {
+        false
+    }
+
     /// The store from which listings answer, if it is not the one that is written.
     fn listed(&self) -> Option<Arc<dyn ObjectStore>> {
         None
@@ -94,8 +99,11 @@ impl<I: Intercept> fmt::Display for Intercepted<I> {
 
 #[async_trait]
 impl<I: Intercept> ObjectStore for Intercepted<I> {
-    async fn put_opts(&self, location: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
+    async fn put_opts(&self, location: &Path, payload: PutPayload, mut options: PutOptions) -> Result<PutResult> {
         let operation = if options.mode == PutMode::Create { Operation::Create } else { Operation::Put };
+        if operation == Operation::Create && self.by.overwrites() {
+            options.mode = PutMode::Overwrite;
+        }
         self.run(operation, self.inner.put_opts(location, payload, options)).await
     }
 

@@ -41,12 +41,14 @@ impl Checkpoint {
     ///
     /// # Errors
     /// Corrupt if the folder's record is damaged or belongs to a pipeline of
-    /// another name; Unavailable if the store fails.
+    /// another name; Config if the store cannot hold a checkpoint; Unavailable if
+    /// it fails.
     pub async fn open(storage: Storage, name: &str, env: &Env) -> Result<Self> {
         let ours = PipelineRecord { id: env.new_id(), name: name.to_owned() };
         let found = match Self::peek(&storage).await? {
             Some(found) => found,
             None => {
+                storage.check_put_if_absent().await?;
                 // Whoever comes second takes the identity of whoever came first,
                 // and so does a put that happened without an answer.
                 let put = storage.put_if_absent(PIPELINE, encode(&ours)?.into()).await;

@@ -5,6 +5,7 @@
 
 mod check;
 mod dead_letters;
+mod files;
 mod generate;
 mod report;
 mod run;
@@ -70,6 +71,8 @@ enum Command {
     Table(table::Args),
     /// Show what could not become a row.
     DeadLetters(dead_letters::Args),
+    /// Ask which files were ingested, when, and by which epoch.
+    Files(files::Args),
     /// Make a folder of made-up readings.
     Generate(generate::Args),
     /// Send files, or made-up readings, to an event hub.
@@ -99,6 +102,7 @@ fn execute(command: Command) -> Result<()> {
         Command::Check(args) => check::execute(&args),
         Command::Table(args) => table::execute(&args),
         Command::DeadLetters(args) => dead_letters::execute(&args),
+        Command::Files(args) => files::execute(&args),
         Command::Generate(args) => generate::execute(&args),
         Command::Send(args) => send::execute(&args),
         Command::Schema(args) => schema::execute(&args),
@@ -168,6 +172,8 @@ mod tests {
         check("check p.toml", true);
         check("table show data/t --limit 3 --columns a,b --json", true);
         check("table history data/t --limit 3 --json", true);
+        check("files p.toml", true);
+        check("files p.toml a.json b.json --json", true);
         check("dead-letters p.toml --limit 3 --json", true);
         check(
             "generate out --readings 10 --files 2 --format json-lines --seed 7 --gzip --devices 3 --malformed 0.1",

@@ -99,19 +99,27 @@ fn history(args: &History) -> Result<()> {
         return entries.iter().try_for_each(|entry| super::print(&as_json(entry).to_string()));
     }
     let names = ["version", "time", "operation", "epoch", "rows", "files", "plugins"];
-    let mut columns: [Vec<String>; 7] = Default::default();
-    for entry in &entries {
-        for (column, cell) in columns.iter_mut().zip(cells(entry)) {
+    super::print(&columns_as_table(&names, entries.iter().map(cells))?)
+}
+
+/// Rows of texts as a table for people.
+pub(super) fn columns_as_table<const N: usize>(
+    names: &[&str; N],
+    rows: impl IntoIterator<Item = [String; N]>,
+) -> Result<String> {
+    let mut columns = [const { Vec::new() }; N];
+    for row in rows {
+        for (column, cell) in columns.iter_mut().zip(row) {
             column.push(cell);
         }
     }
-    let columns = names.into_iter().zip(columns).map(|(name, column)| {
+    let columns = names.iter().zip(columns).map(|(name, column)| {
         let column: ArrayRef = Arc::new(StringArray::from(column));
-        (name, column)
+        (*name, column)
     });
     let batch = RecordBatch::try_from_iter(columns);
-    let batch = batch.map_err(|error| Error::bug("the history does not make a table").because(error))?;
-    super::print(&as_table(&[batch])?)
+    let batch = batch.map_err(|error| Error::bug("texts do not make a table").because(error))?;
+    as_table(&[batch])
 }
 
 /// The first rows of the table at a location, for people or programs.

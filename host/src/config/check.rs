@@ -22,6 +22,7 @@ use super::validated::{OnError, Pipeline, SourceConfig, TableEvolution, Trigger}
 use crate::env::{Location, available_cores};
 use crate::source::{ChunkBounds, EpochBounds};
 
+use self::sources::ChosenSource;
 use self::steps::Inputs;
 use super::Surroundings;
 
@@ -79,15 +80,16 @@ impl<'a> Check<'a> {
         let inputs = Inputs { tables: &tables, chunk_bytes, has_event_time };
         let (windows, rules) = self.steps(raw.window.unwrap_or_default(), raw.rule.unwrap_or_default(), &inputs);
         let checkpoint = general.as_ref().and_then(|general| general.checkpoint.as_ref());
-        self.places(source.as_ref(), checkpoint, &tables, &windows, &rules, dead_letters.as_ref());
+        let config = source.as_ref().map(|source| &source.config);
+        self.places(config, checkpoint, &tables, &windows, &rules, dead_letters.as_ref());
         let trigger = general.as_ref().and_then(|general| general.trigger);
-        if let (Some((SourceConfig::Generator(generator), _)), Some(Trigger::AvailableNow)) = (&source, trigger)
+        if let (Some(SourceConfig::Generator(generator)), Some(Trigger::AvailableNow)) = (config, trigger)
             && generator.events.is_none()
         {
             let remedy = "say how many `events` there are, or use another trigger".to_owned();
             self.wrong("source.generator", "an endless source never has all of it available", Some(remedy));
         }
-        let (source, max_files) = source?;
+        let ChosenSource { config: source, max_files, max_bytes } = source?;
         let general = general?;
         Some(Pipeline {
             name: general.name?,
@@ -95,7 +97,7 @@ impl<'a> Check<'a> {
             trigger: general.trigger?,
             epoch_bounds: EpochBounds {
                 max_files,
-                max_bytes: general.max_bytes?,
+                max_bytes: max_bytes.or(general.max_bytes)?,
                 max_events: general.max_events.unwrap_or(u64::MAX),
             },
             chunk_bounds: ChunkBounds {

@@ -127,13 +127,56 @@ pub(super) struct Files {
     /// How messages lie in a file.
     #[schemars(extend("default" = "json"))]
     pub(super) format: Option<Format>,
+    /// With the format `csv`: what encloses a field that has line ends in it; an
+    /// empty text if nothing does.
+    #[schemars(extend("default" = "\""))]
+    pub(super) csv_quote: Option<String>,
+    /// Folders `NAME=value` on the way to a file that are message fields, by name.
+    #[schemars(extend("examples" = [["date", "hour"]]))]
+    pub(super) partition_columns: Option<Vec<Option<String>>>,
     /// At most so many files in one epoch.
     #[schemars(range(min = 1), extend("default" = 1000))]
     pub(super) max_files_per_epoch: Option<u64>,
+    /// About so many bytes of files in one epoch; at least one file. As
+    /// `pipeline.max_bytes_per_epoch` by default.
+    #[schemars(extend("examples" = ["1GiB"]))]
+    pub(super) max_bytes_per_epoch: Option<Size>,
     /// How often the folder is listed: 250ms for a local folder and 5s for an
-    /// object store by default.
+    /// object store by default. A local folder is watched, too.
     #[schemars(extend("examples" = ["500ms", "1m"]))]
     pub(super) poll_interval: Option<String>,
+    /// Whether files are read that are there at the very first start. If not, they
+    /// are passed over, for good.
+    #[schemars(extend("default" = true))]
+    pub(super) include_existing: Option<bool>,
+    /// Whether a file that changes after it was read is read again, as a whole.
+    /// If not, weir warns of it. Its version is its etag, or its size and
+    /// modification time where there is none.
+    #[schemars(extend("default" = false))]
+    pub(super) allow_overwrites: Option<bool>,
+    /// Files whose modification time is longer ago are neither read nor
+    /// remembered, which bounds the ledger. No bound by default.
+    #[schemars(extend("examples" = ["90d"]))]
+    pub(super) max_file_age: Option<String>,
+    /// Whether only names behind the greatest known one are listed, where new
+    /// files have greater names than all before them. Object stores only, and not
+    /// with the trigger `available-now`.
+    #[schemars(extend("default" = false))]
+    pub(super) use_incremental_listing: Option<bool>,
+    /// How often everything is listed all the same.
+    #[schemars(extend("default" = "1d"))]
+    pub(super) backfill_interval: Option<String>,
+    /// What becomes of files that were read, some time after their epoch is
+    /// committed.
+    #[schemars(extend("default" = "off"))]
+    pub(super) clean_source: Option<CleanSource>,
+    /// How long files stay after the epoch that read them; `0s` is allowed.
+    #[schemars(extend("default" = "30d"))]
+    pub(super) clean_source_retention: Option<String>,
+    /// With `clean_source = "move"`: the folder (path or URL) that files are moved
+    /// to, in the same store and neither inside of `path` nor around it.
+    #[schemars(extend("examples" = ["archive/", "az://container/archive"]))]
+    pub(super) clean_source_move_to: Option<String>,
     /// The columns, where they are not inferred. This and each of the settings
     /// below make weir keep the schema of the files, with a parser that does not
     /// name columns itself.
@@ -159,6 +202,18 @@ pub(super) struct Files {
     /// About so many bytes are looked at to infer the schema, at least one file.
     #[schemars(extend("default" = "50GB"))]
     pub(super) infer_max_bytes: Option<Size>,
+}
+
+/// What becomes of files that were read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum CleanSource {
+    /// They stay.
+    Off,
+    /// They are moved to another folder, below which they keep their paths.
+    Move,
+    /// They are deleted.
+    Delete,
 }
 
 /// What becomes of columns that the schema of the files does not have.
@@ -188,6 +243,8 @@ pub(super) enum Format {
     Json,
     /// One JSON value on each line.
     JsonLines,
+    /// Records of CSV; a message is some of them.
+    Csv,
     /// One message on each line.
     Text,
     /// The file is one message.

@@ -1,6 +1,7 @@
 //! Pipeline files and what weir says about them.
 
 mod event_hubs;
+mod files;
 mod notify;
 
 use std::path::Path;

@@ -45,6 +45,23 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// A length of time, or `0s`.
+pub(super) fn duration_or_zero(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text.trim()) {
+        Ok(Duration::ZERO) => Ok(Duration::ZERO),
+        Ok(_) | Err(_) => duration(text),
+    }
+}
+
+/// A character of ASCII that encloses fields, or nothing.
+pub(super) fn quote(text: &str) -> Result<Option<u8>, String> {
+    match text.as_bytes() {
+        [] => Ok(None),
+        [quote] if quote.is_ascii_punctuation() => Ok(Some(*quote)),
+        _ => Err("write one character such as \"'\", or an empty text for none".to_owned()),
+    }
+}
+
 /// A length of event time that is not zero, in units that are always as long:
 /// `5m`, `1d`; no months or years.
 pub(super) fn span(text: &str) -> Result<Span, String> {

@@ -71,6 +71,28 @@ impl Location {
         }
     }
 
+    /// Whether `inner` is this location or lies below it.
+    pub fn contains(&self, inner: &Self) -> bool {
+        match (self, inner) {
+            (Self::Local(outer), Self::Local(inner)) => inner.starts_with(outer),
+            (Self::Remote(outer), Self::Remote(inner)) => {
+                let (above, below) = (outer.path().trim_end_matches('/'), inner.path());
+                let rest = below.strip_prefix(above);
+                is_same_place(outer, inner) && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            }
+            (Self::Local(_), Self::Remote(_)) | (Self::Remote(_), Self::Local(_)) => false,
+        }
+    }
+
+    /// Whether both are on the local disk, or in one container of one store.
+    pub fn is_same_store(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Local(_), Self::Local(_)) => true,
+            (Self::Remote(one), Self::Remote(other)) => is_same_place(one, other),
+            (Self::Local(_), Self::Remote(_)) | (Self::Remote(_), Self::Local(_)) => false,
+        }
+    }
+
     /// The location as a URL.
     ///
     /// # Errors
@@ -82,6 +104,10 @@ impl Location {
             Self::Remote(url) => Ok(url.clone()),
         }
     }
+}
+
+fn is_same_place(one: &Url, other: &Url) -> bool {
+    (one.scheme(), one.authority()) == (other.scheme(), other.authority())
 }
 
 impl fmt::Display for Location {

@@ -145,6 +145,16 @@ impl Storage {
         self.prefix.parts().chain(Path::from(name).parts()).collect()
     }
 
+    /// The path of an object in the store, in the very spelling that was listed.
+    ///
+    /// # Errors
+    /// Data if it cannot be a path.
+    pub fn listed_path(&self, name: &str) -> Result<Path> {
+        let prefix = self.prefix.as_ref();
+        let whole = if prefix.is_empty() { name.to_owned() } else { format!("{prefix}/{name}") };
+        Path::parse(whole).map_err(|error| Error::data(format!("`{name}` is not the path of a file")).because(error))
+    }
+
     /// Write an object, whether or not it exists.
     ///
     /// # Errors
@@ -178,6 +188,31 @@ impl Storage {
         }
     }
 
+    /// Make sure that the store keeps what was put if absent: one that speaks the
+    /// protocol of S3 may pass over the condition, and would let two hosts write
+    /// the same thing.
+    ///
+    /// # Errors
+    /// Config if the store overwrites; Unavailable if it fails.
+    pub async fn check_put_if_absent(&self) -> Result<()> {
+        let Location::Remote(_) = &self.location else { return Ok(()) };
+        let name = format!("{UNNAMED}/{}", uuid::Uuid::new_v4().simple());
+        let puts = [
+            self.put_if_absent(&name, Bytes::from_static(b"first")).await?,
+            self.put_if_absent(&name, Bytes::from_static(b"second")).await?,
+        ];
+        if let Err(error) = self.delete(&name).await {
+            tracing::warn!("an object of a check is left behind: {error}");
+        }
+        if puts == [PutIfAbsent::Created; 2] {
+            return Err(Error::config(format!(
+                "the store of {} overwrites what must be written once: use one that honours `If-None-Match: *`",
+                self.location
+            )));
+        }
+        Ok(())
+    }
+
     /// On the local disk an object gets its name when its content is durable, so
     /// that a loss of power never leaves a name with half a content.
     async fn put_whole_if_absent(&self, name: &str, bytes: Bytes) -> Result<object_store::Result<()>> {
@@ -204,6 +239,18 @@ impl Storage {
             Ok(bytes) => Ok(Some(bytes)),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
             Err(error) => Err(self.failed("read", name, error)),
+        }
+    }
+
+    /// Whether there is an object of this name, in the very spelling of the store.
+    ///
+    /// # Errors
+    /// Unavailable if the store fails; Data if it cannot be a name.
+    pub async fn has(&self, name: &str) -> Result<bool> {
+        match self.store.head(&self.listed_path(name)?).await {
+            Ok(_) => Ok(true),
+            Err(object_store::Error::NotFound { .. }) => Ok(false),
+            Err(error) => Err(self.failed("look at", name, error)),
         }
     }
 

@@ -14,5 +14,5 @@ pub use digest::Digest;
 pub use epoch::{AttemptId, Epoch, Lane};
 pub use event_time::{EventTime, EventTimeState, Span, StepIdentity, StepState};
 pub use plugin::PluginIdentity;
-pub use range::{FileEntry, Offset, OffsetRange, PartitionId, SourceRange};
+pub use range::{EpochRange, FileEntry, Offset, OffsetRange, PartitionId, SourceRange};
 pub use staged::{Segment, StagedFile};

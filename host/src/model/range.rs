@@ -5,6 +5,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::Epoch;
+
 /// A partition of a source.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -89,4 +91,15 @@ impl SourceRange {
     pub fn file_bytes(&self) -> Option<u64> {
         self.files().map(|files| files.iter().map(|file| file.size).sum())
     }
+}
+
+/// What a prepared epoch read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EpochRange {
+    /// The epoch.
+    pub epoch: Epoch,
+    /// The epoch's clock: microseconds since 1970-01-01T00:00:00Z.
+    pub clock_us: i64,
+    /// What it read.
+    pub range: SourceRange,
 }

@@ -172,10 +172,11 @@ pub(super) async fn stage(parts: &mut Parts, plan: Plan<'_>, report: &mut dyn Re
     }
     let busy = Busy { read, encode };
     let (epoch, clock_us, samples) = (*epoch, *clock_us, dead.samples);
+    let range = source.settle(plan.range);
     Ok(Stages::Epoch(Box::new(StagedEpoch {
         epoch,
         clock_us,
-        range: plan.range,
+        range,
         tables,
         counts,
         stats,

@@ -26,6 +26,7 @@
 //! | `commit` | a prepared epoch → its tables |
 //! | `recovery` | finishes what an earlier run prepared, and says where to go on |
 //! | `notifications` | who is notified of alerts, and how the outbox goes |
+//! | `files` | what the ledger says of files, for whoever asks |
 //! | `run` | the loop: trigger, stage, prepare, commit |
 //! | `progress` | what is told after every epoch |
 
@@ -34,6 +35,7 @@ mod check;
 mod commit;
 mod epoch;
 mod extended;
+mod files;
 mod kept;
 mod maker;
 mod notifications;
@@ -48,6 +50,7 @@ mod wire;
 mod workers;
 
 pub use check::check;
+pub use files::{AskedFile, FilePlace, FilesSummary, files_summary, find_files};
 pub use notifications::{NotificationProgress, Notified};
 pub use progress::{
     Counts, EventTimeProgress, PluginProgress, Progress, Report, Silent, SinkProgress, SourceProgress, StateProgress,

@@ -14,7 +14,7 @@ use crate::checkpoint::{Checkpoint, EpochRecord};
 use crate::config::Pipeline;
 use crate::env::{Env, Location};
 use crate::event_time::Watermarks;
-use crate::model::{Epoch, Segment, SourceRange, StepIdentity, StepState};
+use crate::model::{Epoch, EpochRange, Segment, SourceRange, StepIdentity, StepState};
 use crate::protocol::recover::{Recovery, TableFacts, is_overtaken, recover};
 use crate::sink::delta::{Table, transaction_version};
 use crate::{Error, ErrorKind, Result};
@@ -24,7 +24,7 @@ const RECOVERY_TRIES: u32 = 5;
 
 /// Where a run goes on: the newest record, the segments of the source's state,
 /// and the ranges that no segment has yet.
-pub(super) type Standing = (Option<EpochRecord>, Vec<Segment>, Vec<(Epoch, SourceRange)>);
+pub(super) type Standing = (Option<EpochRecord>, Vec<Segment>, Vec<EpochRange>);
 
 /// Finish what an earlier run prepared, and say where to go on.
 ///
@@ -127,7 +127,7 @@ async fn restore(
     checkpoint: &Checkpoint,
     record: Option<&EpochRecord>,
     parts: &mut Parts,
-) -> Result<(Vec<Segment>, Vec<(Epoch, SourceRange)>)> {
+) -> Result<(Vec<Segment>, Vec<EpochRange>)> {
     let Some(record) = record else {
         parts.source.restore(&[], &[])?;
         return Ok((Vec::new(), Vec::new()));
@@ -136,16 +136,21 @@ async fn restore(
     let contents = read_segments(checkpoint, &segments).await?;
     let ranges = match record.source.range {
         // The latest offsets say it all.
-        SourceRange::Offsets(_) => vec![(record.epoch, record.source.range.clone())],
+        SourceRange::Offsets(_) => vec![epoch_range(record.clone())],
         SourceRange::Files(_) => {
             let first = record.source.first_unsegmented().number();
             let epochs = (first..=record.epoch.number()).filter_map(Epoch::new);
             let records = checkpoint.read_all(epochs).await?;
-            records.into_iter().map(|record| (record.epoch, record.source.range)).collect()
+            records.into_iter().map(epoch_range).collect()
         }
     };
     parts.source.restore(&contents, &ranges)?;
     Ok((segments, ranges))
+}
+
+/// What an epoch read, from its record.
+pub(super) fn epoch_range(record: EpochRecord) -> EpochRange {
+    EpochRange { epoch: record.epoch, clock_us: record.clock_us, range: record.source.range }
 }
 
 /// A prepared epoch may have rows for a table that the pipeline file has moved or

@@ -18,7 +18,7 @@ use super::recovery::{restore_steps, stand};
 use crate::checkpoint::{Checkpoint, EpochRecord, SourceState};
 use crate::config::{Pipeline, PipelineFile, Trigger};
 use crate::env::{self, Env, Stopwatch};
-use crate::model::{AttemptId, Epoch, Segment, SourceRange, StepState};
+use crate::model::{AttemptId, Epoch, EpochRange, Segment, SourceRange, StepState};
 use crate::protocol::recover::is_overtaken;
 use crate::schema::Evolution;
 use crate::sink::delta::Table;
@@ -90,6 +90,12 @@ pub async fn run(
         // failed with matters more than what this may fail with.
         let finished = run.finish_commit(report).await;
         let result = result.and_then(|ended| finished.map(|()| ended));
+        if matches!(result, Ok(Ended::Done)) && !run.seen.summary.is_interrupted {
+            tokio::select! {
+                () = run.parts.source.finish() => {}
+                () = stopped(&mut shutdown) => {}
+            }
+        }
         let patience = Patience::after(&result, run.seen.summary.is_interrupted);
         let notified = run.notifications.finish(patience, &mut shutdown).await;
         run.seen.summary.notified.merge(notified);
@@ -164,7 +170,7 @@ struct Run<'a> {
     /// Where the steps that keep state stand, by name.
     steps: BTreeMap<String, StepState>,
     /// What was prepared since the last segment.
-    ranges: Vec<(Epoch, SourceRange)>,
+    ranges: Vec<EpochRange>,
     /// What went through epochs with too few dead letters to judge them by.
     unjudged: Counts,
     committing: Option<Committing>,
@@ -333,7 +339,8 @@ impl<'a> Run<'a> {
     async fn prepare(&mut self, staged: StagedEpoch, plan: Duration) -> Result<()> {
         let watch = Stopwatch::start();
         self.refuse_if_overtaken().await?;
-        self.ranges.push((staged.epoch, staged.range.clone()));
+        let (epoch, clock_us, range) = (staged.epoch, staged.clock_us, staged.range.clone());
+        self.ranges.push(EpochRange { epoch, clock_us, range });
         self.roll_segments().await?;
         self.keep_states(&staged).await?;
         let alerts = self.keep_notifications(&staged).await?;
@@ -378,6 +385,7 @@ impl<'a> Run<'a> {
         took.commit = task.await.map_err(|panic| Error::bug("a commit panicked").because(panic))??;
         self.seen.summary.epochs += 1;
         self.seen.summary.counts.merge(&staged.counts);
+        self.parts.source.committed(staged.epoch, staged.clock_us, &staged.range);
         if let (Some(segment), Some(batch)) = (&alerts, &staged.notifications) {
             self.notifications.publish(staged.epoch, segment, batch);
         }
@@ -401,15 +409,16 @@ impl<'a> Run<'a> {
     /// Move the ranges that only records hold into a state segment, from time to
     /// time, and merge segments that have become alike in size.
     async fn roll_segments(&mut self) -> Result<()> {
-        let files = |(_, range): &(Epoch, SourceRange)| match range {
+        let files = |range: &EpochRange| match &range.range {
             SourceRange::Files(files) => files.len(),
             SourceRange::Offsets(_) => 0,
         };
         let full = self.ranges.iter().map(files).sum::<usize>() >= FILES_PER_SEGMENT;
-        if self.ranges.len() < EPOCHS_PER_SEGMENT && !full {
+        let is_due = full || self.ranges.len() >= EPOCHS_PER_SEGMENT || self.parts.source.has_unrecorded();
+        if !is_due {
             return Ok(());
         }
-        let Some(&(through, _)) = self.ranges.last() else { return Ok(()) };
+        let Some(&EpochRange { epoch: through, .. }) = self.ranges.last() else { return Ok(()) };
         let Some((bytes, entries)) = self.parts.source.segment(&self.ranges)? else {
             // The latest range says it all.
             self.ranges.drain(..self.ranges.len() - 1);
@@ -417,7 +426,9 @@ impl<'a> Run<'a> {
         };
         let place = (self.next, &self.attempt);
         let change = (through, bytes, entries);
-        append_segment(&self.checkpoint, &mut self.segments, "source", place, change).await?;
+        let source = &self.parts.source;
+        let merge = |parts: &[Bytes], entries| source.merge(parts, entries);
+        append_segment(&self.checkpoint, &mut self.segments, "source", place, change, merge).await?;
         self.ranges.clear();
         Ok(())
     }
@@ -431,7 +442,8 @@ impl<'a> Run<'a> {
                 state.segments.clear();
             }
             let change = (staged.epoch, delta.bytes.clone(), delta.entries);
-            append_segment(&self.checkpoint, &mut state.segments, &delta.step, place, change).await?;
+            let merge = |parts: &[Bytes], entries| Ok((parts.concat().into(), entries));
+            append_segment(&self.checkpoint, &mut state.segments, &delta.step, place, change, merge).await?;
             let kept = state.segments.iter().map(|segment| segment.entries).sum();
             self.parts.duties.set_kept(&delta.step, kept);
         }
@@ -475,6 +487,7 @@ async fn append_segment(
     step: &str,
     place: (Epoch, &AttemptId),
     (through, bytes, mut entries): (Epoch, Bytes, u64),
+    merge: impl Fn(&[Bytes], u64) -> Result<(Bytes, u64)>,
 ) -> Result<()> {
     let mut parts = vec![bytes];
     while let Some(last) = segments.pop_if(|last| last.entries <= entries * MERGE_AT_RATIO) {
@@ -485,11 +498,11 @@ async fn append_segment(
         entries += last.entries;
     }
     parts.reverse();
-    let bytes = match parts.as_slice() {
-        [bytes] => bytes.clone(),
-        parts => parts.concat().into(),
+    let merged = match parts.as_slice() {
+        [bytes] => (bytes.clone(), entries),
+        parts => merge(parts, entries)?,
     };
-    segments.push(checkpoint.write_segment(step, place, through, (bytes, entries)).await?);
+    segments.push(checkpoint.write_segment(step, place, through, merged).await?);
     Ok(())
 }
 

@@ -26,6 +26,16 @@ pub enum IncidentKind {
     Lost,
     /// A partition is new.
     PartitionAdded,
+    /// A file was gone when it was to be read, and was skipped.
+    FileVanished,
+    /// A file had changed when it was to be read, and was left for a later look.
+    FileChanged,
+    /// A file changed after it was read, and is not read again.
+    FileOverwritten,
+    /// A file that was read was moved or deleted.
+    FileCleaned,
+    /// A file that was read could not be moved or deleted; it is tried again.
+    CleanUpFailed,
 }
 
 /// Something that happened and that the source has dealt with.

@@ -27,7 +27,7 @@ pub use incidents::{Incident, IncidentKind, Incidents};
 pub use queue::{ChunkSender, Unwanted, Waited};
 
 use crate::Result;
-use crate::model::{Epoch, PartitionId, SourceRange};
+use crate::model::{Epoch, EpochRange, PartitionId, SourceRange};
 use crate::schema::SampleBounds;
 
 /// Messages that travel together.
@@ -165,14 +165,29 @@ pub trait Source: Send + Sync {
     ///
     /// # Errors
     /// Corrupt if a segment or range is not of this source.
-    fn restore(&mut self, segments: &[Bytes], ranges: &[(Epoch, SourceRange)]) -> Result<()>;
+    fn restore(&mut self, segments: &[Bytes], ranges: &[EpochRange]) -> Result<()>;
 
     /// A state segment for these ranges, and how many entries it has; none if
     /// the latest range says everything about the position.
     ///
     /// # Errors
     /// Bug if a range is not of this source.
-    fn segment(&self, ranges: &[(Epoch, SourceRange)]) -> Result<Option<(Bytes, u64)>>;
+    fn segment(&self, ranges: &[EpochRange]) -> Result<Option<(Bytes, u64)>>;
+
+    /// Whether the next epoch that is prepared must bring a state segment, because
+    /// the source knows what no range says.
+    fn has_unrecorded(&self) -> bool {
+        false
+    }
+
+    /// One segment of several, oldest first, and how many entries it has; all of
+    /// them together have `entries`.
+    ///
+    /// # Errors
+    /// Corrupt if a segment is damaged.
+    fn merge(&self, segments: &[Bytes], entries: u64) -> Result<(Bytes, u64)> {
+        Ok((segments.concat().into(), entries))
+    }
 
     /// A range to infer a schema from, whatever was read before: the oldest that is
     /// there, within these bounds; none if there is nothing, or nothing to infer.
@@ -227,6 +242,19 @@ pub trait Source: Send + Sync {
     /// Unavailable if the source fails; Data if messages have expired; Fenced if
     /// somebody else reads what only one may read.
     async fn read(&self, range: &SourceRange, out: ChunkSender) -> Result<()>;
+
+    /// What the epoch of a range that was just read counts as having taken: the
+    /// range without what turned out not to be there, which a later look may find.
+    fn settle(&mut self, range: SourceRange) -> SourceRange {
+        range
+    }
+
+    /// An epoch is committed in all tables: what it read is not needed any more.
+    fn committed(&mut self, _epoch: Epoch, _clock_us: i64, _range: &SourceRange) {}
+
+    /// The run ends well: do what may be done behind commits and is not done yet.
+    /// Cancel-safe.
+    async fn finish(&mut self) {}
 
     /// What happened to it since it was last asked, and is dealt with.
     fn take_incidents(&self) -> Vec<Incident> {

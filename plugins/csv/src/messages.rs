@@ -260,8 +260,13 @@ impl Reader<'_> {
                     fits = false;
                     continue;
                 }
-                let text = field.text(payload, &config.dialect, &mut self.scratch);
-                if !value::append(text, &mut cell.builder, dates) {
+                let fitting = if field.escaped {
+                    let text = field.text(payload, &config.dialect, &mut self.scratch);
+                    value::append(text, 0, text.len(), &mut cell.builder, dates)
+                } else {
+                    value::append(payload, field.start, field.end, &mut cell.builder, dates)
+                };
+                if !fitting {
                     if on_mismatch == OnMismatch::Reject {
                         return Err(Mismatch { column: *column, field: *field });
                     }

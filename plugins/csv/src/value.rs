@@ -7,20 +7,28 @@ use weir_values::text::base64;
 use weir_values::timestamp::Dates;
 use weir_values::wide;
 
-/// Append a text to a column if it is a value of its type; false, with nothing
-/// done, if it is not.
+/// Append the text `bytes[start..end]` to a column if it is a value of its type;
+/// false, with nothing done, if it is not. What stands behind it does not matter,
+/// but lets whole blocks be read.
 #[inline]
-pub(crate) fn append<P>(text: &[u8], builder: &mut Builder<P>, dates: &mut Dates) -> bool {
+pub(crate) fn append<P>(bytes: &[u8], start: usize, end: usize, builder: &mut Builder<P>, dates: &mut Dates) -> bool {
+    let text = &bytes[start..end];
     match builder {
-        Builder::String(builder) => builder.push_with(|out| wide::append(out, text, 0, text.len())),
-        Builder::Double(builder) => match double(text) {
-            Some(value) => builder.push(value),
-            None => return false,
-        },
-        Builder::Bigint(builder) => match bigint(text) {
-            Some(value) => builder.push(value),
-            None => return false,
-        },
+        Builder::String(builder) => builder.push_with(|out| wide::append(out, bytes, start, end)),
+        Builder::Double(builder) => {
+            let usual = Number::short(bytes, start).filter(|number| number.end == end);
+            match usual.and_then(|number| number.short_double()).or_else(|| double(text)) {
+                Some(value) => builder.push(value),
+                None => return false,
+            }
+        }
+        Builder::Bigint(builder) => {
+            let usual = Number::short(bytes, start).filter(|number| number.end == end);
+            match usual.and_then(|number| number.bigint()).or_else(|| bigint(text)) {
+                Some(value) => builder.push(value),
+                None => return false,
+            }
+        }
         Builder::Boolean(builder) => match boolean(text) {
             Some(value) => builder.push(value),
             None => return false,

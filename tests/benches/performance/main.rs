@@ -6,6 +6,7 @@
 #![expect(clippy::print_stdout, clippy::unwrap_used, reason = "a program that measures and prints")]
 
 mod event_hubs;
+mod files;
 mod groups;
 mod streams;
 
@@ -42,11 +43,12 @@ fn main() {
     }
     // A name chooses one of them: `cargo bench --bench performance -- event-hubs`.
     let chosen = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
-    let parts: [(&str, fn()); 5] = [
+    let parts: [(&str, fn()); 6] = [
         ("parsers", parsers),
         ("boundary", boundary),
         ("streams", streams::print),
         ("groups", groups::print),
+        ("files", files::print),
         ("event-hubs", event_hubs::print),
     ];
     for (name, print) in parts {

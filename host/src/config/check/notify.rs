@@ -173,12 +173,12 @@ impl Check<'_> {
     /// Files of alerts lie neither where weir reads nor in folders that it has for itself.
     pub(super) fn notify_places(
         &mut self,
-        source: Option<&(SourceConfig, usize)>,
+        source: Option<&SourceConfig>,
         folders: &[(String, String, &Location)],
         rules: &[RuleConfig],
     ) {
         let source = match source {
-            Some((SourceConfig::Files(files), _)) => Some(("the source".to_owned(), &files.folder)),
+            Some(SourceConfig::Files(files)) => Some(("the source".to_owned(), &files.folder)),
             _ => None,
         };
         let folders = || source.clone().into_iter().chain(folders.iter().map(|(_, what, at)| (what.clone(), *at)));

@@ -10,6 +10,7 @@ use super::super::validated::{
 };
 use super::{Check, MIB};
 use crate::env::Location;
+use crate::source::files::{Clean, CleanSource};
 
 /// Readers forget which epochs a table has when they are told to forget early.
 const FORBIDDEN_PROPERTY: &str = "delta.setTransactionRetentionDuration";
@@ -127,7 +128,7 @@ impl Check<'_> {
     /// reads, and no two tables share a folder.
     pub(super) fn places(
         &mut self,
-        source: Option<&(SourceConfig, usize)>,
+        source: Option<&SourceConfig>,
         checkpoint: Option<&Location>,
         tables: &[TableConfig],
         windows: &[WindowConfig],
@@ -154,11 +155,18 @@ impl Check<'_> {
         let tables: Vec<_> = tables.chain(dead_letters).collect();
         let folders: Vec<_> = checkpoint.iter().chain(&tables).cloned().collect();
         self.notify_places(source, &folders, rule_configs);
-        if let Some((SourceConfig::Files(files), _)) = source {
+        if let Some(SourceConfig::Files(files)) = source {
             for (path, what, at) in checkpoint.iter().chain(&tables) {
                 if contains(&files.folder, at) {
                     let remedy = "weir would read what it writes: move one of them".to_owned();
                     self.wrong(path, format!("{what} lies in the folder of the source"), Some(remedy));
+                }
+                if let Some(CleanSource { how: Clean::Move(target), .. }) = &files.clean
+                    && (contains(at, target) || contains(target, at))
+                {
+                    let remedy = "give the files that were read a folder of their own".to_owned();
+                    let message = format!("files are moved to where {what} is");
+                    self.wrong("source.files.clean_source_move_to", message, Some(remedy));
                 }
             }
         }
@@ -191,14 +199,5 @@ fn has_rest(columns: &[TableColumn]) -> bool {
 
 /// Whether `inner` is `outer` or lies below it.
 pub(super) fn contains(outer: &Location, inner: &Location) -> bool {
-    match (outer, inner) {
-        (Location::Local(outer), Location::Local(inner)) => inner.starts_with(outer),
-        (Location::Remote(outer), Location::Remote(inner)) => {
-            let place = |url: &url::Url| (url.scheme().to_owned(), url.authority().to_owned());
-            let (above, below) = (outer.path().trim_end_matches('/'), inner.path());
-            let rest = below.strip_prefix(above);
-            place(outer) == place(inner) && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        }
-        _ => false,
-    }
+    outer.contains(inner)
 }

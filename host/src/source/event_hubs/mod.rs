@@ -44,7 +44,7 @@ use self::shares::{Backlog, shares};
 use super::{ChunkBounds, ChunkSender, EpochBounds, Incident, IncidentKind, Incidents, Source};
 use crate::env::{Clock, Env};
 use crate::event_hubs::Position;
-use crate::model::{Epoch, Offset, OffsetRange, PartitionId, SourceRange};
+use crate::model::{EpochRange, Offset, OffsetRange, PartitionId, SourceRange};
 use crate::{Error, Result};
 
 /// The bytes of a message as long as none has come: rather a small first epoch than
@@ -153,12 +153,12 @@ impl Source for EventHubsSource {
         Ok(())
     }
 
-    fn restore(&mut self, segments: &[Bytes], ranges: &[(Epoch, SourceRange)]) -> Result<()> {
+    fn restore(&mut self, segments: &[Bytes], ranges: &[EpochRange]) -> Result<()> {
         if !segments.is_empty() {
             return Err(Error::corrupt("an event hub has no state segments, but the checkpoint holds one"));
         }
         let mut restored = BTreeMap::new();
-        for (epoch, range) in ranges {
+        for EpochRange { epoch, range, .. } in ranges {
             let offsets = range
                 .offsets()
                 .ok_or_else(|| Error::corrupt(format!("epoch {epoch} read files, but the source is an event hub")))?;
@@ -173,7 +173,7 @@ impl Source for EventHubsSource {
         Ok(())
     }
 
-    fn segment(&self, _ranges: &[(Epoch, SourceRange)]) -> Result<Option<(Bytes, u64)>> {
+    fn segment(&self, _ranges: &[EpochRange]) -> Result<Option<(Bytes, u64)>> {
         // Every range names all partitions.
         Ok(None)
     }

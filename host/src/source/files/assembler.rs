@@ -102,6 +102,12 @@ impl Assembler {
         (self.bounds.chunk_bytes as u64).min(uncut.saturating_sub(super::framing::MAX_INDENT_BYTES)).max(1)
     }
 
+    /// Blocks of CSV are no longer than this, unless a single record is.
+    pub(super) fn block_bytes(&self) -> u64 {
+        let bounds = [self.bounds.chunk_bytes as u64, self.bounds.max_message_bytes as u64];
+        bounds.into_iter().fold(super::framing::MAX_BLOCK_BYTES, u64::min)
+    }
+
     /// Begin a file; the one before must be finished or failed.
     pub(super) fn begin(&mut self) {
         self.held = self.framed;
@@ -136,7 +142,7 @@ impl Assembler {
                     Pushed::Rewound => {}
                 }
             }
-            if self.take_frames(file)?.is_break() {
+            if self.take_frames(file, framer)?.is_break() {
                 return Ok(ControlFlow::Break(()));
             }
             self.let_go(framer);
@@ -149,7 +155,7 @@ impl Assembler {
     /// The file ended as it should.
     pub(super) fn finish(&mut self, file: &Arc<FileFacts>, framer: &mut Framer) -> Flow {
         framer.finish(&mut self.frames);
-        go_on!(self.take_frames(file));
+        go_on!(self.take_frames(file, framer));
         // What is left are separators.
         self.cut = None;
         self.buffer.truncate(self.framed);
@@ -190,8 +196,15 @@ impl Assembler {
         self.held + usize::try_from(position.saturating_sub(self.held_position)).unwrap_or(0)
     }
 
-    fn take_frames(&mut self, file: &Arc<FileFacts>) -> Flow {
+    fn take_frames(&mut self, file: &Arc<FileFacts>, framer: &Framer) -> Flow {
         let mut frames = std::mem::take(&mut self.frames);
+        if self.fields.wants_headers()
+            && let Some(first) = frames.first().filter(|frame| frame.start == 0)
+            && first.end <= self.bounds.max_message_bytes as u64
+            && let Some(end) = framer.header_end()
+        {
+            file.set_header(&self.buffer[self.index(0)..self.index(end)]);
+        }
         for frame in frames.drain(..) {
             go_on!(self.take_frame(file, frame));
         }

@@ -1,62 +1,86 @@
 //! Files dropped in a folder of any object store.
 //!
 //! ```text
-//! discovery ──► backlog ──► plan ──► reader: open ──► framing ──► chunks
-//!     └── ledger: what was taken ──┘
+//! watch ─► discovery ──► backlog ──► plan ──► reader: open ──► framing ──► chunks
+//!              └── ledger: what was taken ──┘        └── left for a later look
+//!              └── cleaner: what was read and may go, once its epoch is committed
 //! ```
 //!
-//! A file is taken once; its path is its identity. The ledger holds what
-//! prepared epochs took and what was planned since; it is rebuilt from segments
-//! and ranges at every `restore`. Files are taken oldest first, by modification
-//! time, then path.
+//! A file is taken once; its path is its identity, with its version where files
+//! that are overwritten are read again. The ledger holds what prepared epochs took
+//! and what was planned since; it is rebuilt from segments and ranges at every
+//! `restore`. Files are taken oldest first, by modification time, then path.
 //!
 //! A sealed source stays sealed through `restore`.
 
 mod assembler;
+mod clean;
 mod discovery;
 mod fields;
 mod framing;
 mod ledger;
+mod left;
+mod looks;
+mod partitions;
 mod reader;
+mod segment;
 mod settings;
+mod watch;
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-pub use ledger::{Ledger, LedgerLine, find_in_segment, read_segment};
-pub use settings::{FileFormat, FilesSettings, check_glob};
+pub use ledger::Ledger;
+pub use partitions::partition_names;
+pub use segment::{LedgerLine, read_segment};
+pub use settings::{
+    Clean, CleanSource, Existing, FileFormat, FilesSettings, Overwrites, check_glob, check_move_target,
+    check_partition_column,
+};
 
-use self::discovery::{Discovery, MAX_LISTED_FILES, Rank};
-use self::fields::FieldPlan;
+use self::clean::Cleaner;
+use self::discovery::{Discovery, MAX_LISTED_FILES, Rank, Search};
+use self::fields::{FieldPlan, KnownFields};
+use self::left::Left;
 use self::reader::Reading;
 use self::settings::FileGlob;
-use super::{ChunkBounds, ChunkSender, EpochBounds, Source};
+use self::watch::Watch;
+use super::{ChunkBounds, ChunkSender, EpochBounds, Incident, Source};
 use crate::env::{Clock, Env};
-use crate::model::{Epoch, FileEntry, PartitionId, SourceRange};
+use crate::model::{Epoch, EpochRange, FileEntry, PartitionId, SourceRange};
 use crate::schema::SampleBounds;
 use crate::{Error, Result};
-
-/// Listing may take one part in so many of the time between epochs.
-const LISTING_SHARE: u32 = 4;
 
 /// A source of files.
 pub struct FileSource {
     settings: FilesSettings,
     chunks: ChunkBounds,
+    known_fields: KnownFields,
     fields: FieldPlan,
     discovery: Discovery,
     clock: Arc<dyn Clock>,
     ledger: Ledger,
+    first_start: FirstStart,
     /// Listed and not planned, oldest first.
     backlog: VecDeque<FileEntry>,
     /// How long the last look took.
     listing: Duration,
     sealed: Option<Sealed>,
+    watch: Watching,
+    /// The path behind which everything is new, as of the last look at all there
+    /// is, and when that was.
+    behind: Option<(String, Instant)>,
+    /// When the ledger was last searched for what may be dropped.
+    dropped: Option<Instant>,
+    left: Arc<Left>,
+    cleaner: Option<Cleaner>,
+    /// Whoever was warned of: files that changed after they were read.
+    overwritten: HashSet<String>,
 }
 
 /// The end of a bounded run.
@@ -65,6 +89,27 @@ struct Sealed {
     until: Option<Rank>,
     /// Whether there are files up to there which are not in the backlog.
     more: bool,
+}
+
+/// Whether files that are there at the first start are still to be passed over.
+enum FirstStart {
+    /// This is not the first start, or they are read.
+    Over,
+    /// They are to be.
+    Ahead,
+    /// They are in the ledger, and in a segment of so many that no record names
+    /// yet.
+    Unrecorded { segment: Bytes, entries: u64, is_planned: bool },
+}
+
+/// The watch over a local folder.
+enum Watching {
+    /// There was no need yet.
+    NotYet,
+    /// It tells of news.
+    On(Watch),
+    /// There is none to be had.
+    Off,
 }
 
 impl FileSource {
@@ -76,38 +121,40 @@ impl FileSource {
         settings.validate()?;
         let discovery = Discovery {
             folder: env.storage(&settings.folder)?,
-            glob: FileGlob::parse(&settings.glob)?,
+            glob: Arc::new(FileGlob::parse(&settings.glob)?),
             clock: Arc::clone(&env.clock),
             max_files: MAX_LISTED_FILES,
         };
+        let known_fields = KnownFields::new(&settings);
+        let cleaner = settings.clean.as_ref().map(|clean| Cleaner::new(clean, &discovery.folder, env)).transpose()?;
         Ok(Self {
+            first_start: FirstStart::of(settings.existing),
             settings,
             chunks,
-            fields: FieldPlan::new(&[])?,
+            fields: known_fields.plan(&[])?,
+            known_fields,
             discovery,
             clock: Arc::clone(&env.clock),
             ledger: Ledger::default(),
             backlog: VecDeque::new(),
             listing: Duration::ZERO,
             sealed: None,
+            watch: Watching::NotYet,
+            behind: None,
+            dropped: None,
+            left: Arc::default(),
+            cleaner,
+            overwritten: HashSet::new(),
         })
     }
+}
 
-    /// Look for new files, unless the end of the run is fixed and they are all
-    /// known.
-    async fn refill(&mut self) -> Result<()> {
-        if matches!(self.sealed, Some(Sealed { more: false, .. })) {
-            return Ok(());
+impl FirstStart {
+    fn of(existing: Existing) -> Self {
+        match existing {
+            Existing::Read => Self::Over,
+            Existing::PassedOver => Self::Ahead,
         }
-        let until = self.sealed.as_ref().and_then(|sealed| sealed.until.as_ref());
-        let started = self.clock.monotonic();
-        let look = self.discovery.look(&self.ledger, until).await?;
-        self.listing = self.clock.monotonic().saturating_duration_since(started);
-        self.backlog = look.files.into();
-        if let Some(sealed) = &mut self.sealed {
-            sealed.more = look.more;
-        }
-        Ok(())
     }
 }
 
@@ -122,52 +169,74 @@ impl Source for FileSource {
     }
 
     fn message_fields(&self) -> SchemaRef {
-        fields::all_fields()
+        self.known_fields.schema()
     }
 
     fn select_fields(&mut self, names: &[String]) -> Result<()> {
-        self.fields = FieldPlan::new(names)?;
+        self.fields = self.known_fields.plan(names)?;
         Ok(())
     }
 
-    fn restore(&mut self, segments: &[Bytes], ranges: &[(Epoch, SourceRange)]) -> Result<()> {
+    fn restore(&mut self, segments: &[Bytes], ranges: &[EpochRange]) -> Result<()> {
+        let expiry = self.expiry();
         let mut ledger = Ledger::default();
         for segment in segments {
-            ledger.restore(segment)?;
+            ledger.restore(segment, &expiry)?;
         }
-        for (epoch, range) in ranges {
+        for EpochRange { epoch, clock_us, range } in ranges {
             let files = range
                 .files()
                 .ok_or_else(|| Error::corrupt(format!("epoch {epoch} read partitions, but the source is files")))?;
             for file in files {
-                ledger.insert(&file.path);
+                ledger.take(file);
+                ledger.commit(file, *clock_us);
             }
         }
         self.ledger = ledger;
         self.backlog.clear();
+        self.behind = None;
+        let is_first = segments.is_empty() && ranges.is_empty();
+        self.first_start = if is_first { FirstStart::of(self.settings.existing) } else { FirstStart::Over };
         if let Some(Sealed { until: Some(_), more }) = &mut self.sealed {
             *more = true;
         }
         Ok(())
     }
 
-    fn segment(&self, ranges: &[(Epoch, SourceRange)]) -> Result<Option<(Bytes, u64)>> {
-        let mut taken = Vec::new();
-        for (epoch, range) in ranges {
-            let files = range
-                .files()
-                .ok_or_else(|| Error::bug(format!("epoch {epoch} read partitions, but the source is files")))?;
-            taken.extend(files.iter().map(|file| (*epoch, file)));
-        }
-        if taken.is_empty() {
+    fn segment(&self, ranges: &[EpochRange]) -> Result<Option<(Bytes, u64)>> {
+        let (taken, mut entries) = segment::write_segment(ranges)?;
+        let mut parts = Vec::new();
+        if let FirstStart::Unrecorded { segment, entries: passed_over, .. } = &self.first_start {
+            parts.push(segment.clone());
+            entries += passed_over;
+        } else if entries == 0 {
             return Ok(None);
         }
-        let entries = taken.len() as u64;
-        Ok(Some((ledger::write_segment(taken.into_iter())?, entries)))
+        parts.push(taken);
+        Ok(Some((parts.concat().into(), entries)))
+    }
+
+    fn has_unrecorded(&self) -> bool {
+        matches!(self.first_start, FirstStart::Unrecorded { is_planned: true, .. })
+    }
+
+    fn merge(&self, segments: &[Bytes], entries: u64) -> Result<(Bytes, u64)> {
+        match self.settings.max_age {
+            Some(_) => segment::merge_segments(segments, &self.expiry()),
+            None => Ok((segments.concat().into(), entries)),
+        }
     }
 
     async fn sample(&mut self, bounds: SampleBounds) -> Result<Option<SourceRange>> {
-        let look = self.discovery.look(&Ledger::default(), None).await?;
+        let search = Search {
+            ledger: &Ledger::default(),
+            until: None,
+            not_before_us: self.not_before_us(),
+            behind: None,
+            overwrites: self.settings.overwrites,
+            clean_before_us: None,
+        };
+        let look = self.discovery.look(search).await?;
         let mut bytes = 0_u64;
         let mut files: Vec<FileEntry> = look.files;
         files.truncate(bounds.max_files.max(1));
@@ -181,13 +250,28 @@ impl Source for FileSource {
 
     async fn seal(&mut self) -> Result<()> {
         self.sealed = None;
-        let look = self.discovery.look(&self.ledger, None).await?;
+        if matches!(self.first_start, FirstStart::Ahead) {
+            self.pass_over_existing().await?;
+            self.sealed = Some(Sealed { until: None, more: false });
+            return Ok(());
+        }
+        let look = self.look(None).await?;
         self.backlog = look.files.into();
         self.sealed = Some(Sealed { until: look.newest, more: look.more });
         Ok(())
     }
 
     async fn plan(&mut self, bounds: EpochBounds) -> Result<Option<SourceRange>> {
+        if matches!(self.first_start, FirstStart::Ahead) {
+            self.pass_over_existing().await?;
+        }
+        if let FirstStart::Unrecorded { is_planned, .. } = &mut self.first_start
+            && !*is_planned
+        {
+            // An epoch without rows makes it durable.
+            *is_planned = true;
+            return Ok(Some(self.nothing()));
+        }
         if self.backlog.is_empty() {
             self.refill().await?;
         }
@@ -201,7 +285,7 @@ impl Source for FileSource {
                 break;
             }
             let Some(file) = self.backlog.pop_front() else { break };
-            self.ledger.insert(&file.path);
+            self.ledger.take(&file);
             files.push(file);
         }
         Ok((!files.is_empty()).then_some(SourceRange::Files(files)))
@@ -222,8 +306,7 @@ impl Source for FileSource {
 
     async fn changed(&mut self) {
         if self.backlog.is_empty() {
-            // A folder that takes long to list is listed less often.
-            tokio::time::sleep(self.settings.poll_interval.max(self.listing * LISTING_SHARE)).await;
+            self.wait().await;
         }
     }
 
@@ -232,10 +315,48 @@ impl Source for FileSource {
         let reading = Reading {
             folder: self.discovery.folder.clone(),
             format: self.settings.format,
+            csv_quote: self.settings.csv_quote,
             bounds: self.chunks,
             fields: self.fields.clone(),
+            left: Arc::clone(&self.left),
         };
         reading.run(files.to_vec(), out).await
+    }
+
+    fn settle(&mut self, range: SourceRange) -> SourceRange {
+        let left = self.left.take();
+        match range {
+            SourceRange::Files(mut files) if !left.is_empty() => {
+                files.retain(|file| !left.contains(&file.path));
+                left.iter().for_each(|path| self.ledger.forget(path));
+                // Their names may lie before those that the next look asks for.
+                self.behind = None;
+                SourceRange::Files(files)
+            }
+            range => range,
+        }
+    }
+
+    fn committed(&mut self, _epoch: Epoch, clock_us: i64, range: &SourceRange) {
+        if self.has_unrecorded() {
+            self.first_start = FirstStart::Over;
+        }
+        if let (Some(cleaner), Some(files)) = (&mut self.cleaner, range.files()) {
+            files.iter().for_each(|file| self.ledger.commit(file, clock_us));
+            cleaner.committed(files, clock_us);
+            cleaner.clean(Vec::new(), self.clock.now_us(), self.clock.monotonic());
+        }
+    }
+
+    async fn finish(&mut self) {
+        if let Some(cleaner) = &mut self.cleaner {
+            cleaner.finish(self.clock.now_us(), self.clock.monotonic()).await;
+        }
+    }
+
+    fn take_incidents(&self) -> Vec<Incident> {
+        let cleaned = self.cleaner.iter().flat_map(|cleaner| cleaner.incidents().take());
+        self.left.incidents.take().into_iter().chain(cleaned).collect()
     }
 }
 

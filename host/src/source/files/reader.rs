@@ -1,16 +1,19 @@
 //! Reading the files of a range.
 //!
-//! Two tasks, joined by a bounded queue: an async one opens files ahead of time
-//! and receives what object stores send, a blocking one decompresses, frames
-//! and delivers. Local files are read by the blocking one itself.
+//! Two tasks, joined by a bounded queue: an async one opens objects ahead of time
+//! and receives what stores send, a blocking one decompresses, frames and
+//! delivers. Local files are opened and read by the blocking one itself: handing
+//! each of a hundred thousand small files from thread to thread would cost more
+//! than reading it.
 //!
 //! ```text
 //! open × OPENED_FILES ──► [opened: OPENED_FILES] ──► assemble ──► out
 //!                              └► [blocks: STREAM_BLOCKS a file]
 //! ```
 //!
-//! A file is read as it was listed, or not at all: one that is gone or has
-//! changed since is unreadable, with the reason.
+//! A file is read as it was listed, or not at all. One that is gone or has changed
+//! since is left for a later look, which takes what is there then; the epoch does
+//! not count it. One that changes while it is read is unreadable from there on.
 
 use std::io::{BufReader, Read};
 use std::ops::ControlFlow;
@@ -20,15 +23,15 @@ use bytes::{Buf, Bytes};
 use chrono::{DateTime, Utc};
 use flate2::bufread::MultiGzDecoder;
 use futures::{StreamExt, TryStreamExt, stream};
-use object_store::path::Path;
-use object_store::{GetResult, GetResultPayload, ObjectMeta, ObjectStoreExt};
+use object_store::{GetResult, ObjectMeta, ObjectStoreExt};
 use tokio::sync::mpsc;
 
 use super::assembler::{Assembler, Flow, go_on};
 use super::fields::{FieldPlan, FileFacts};
-use super::framing::Framer;
+use super::framing::{Framer, Framing};
+use super::left::{Left, Why};
 use super::settings::FileFormat;
-use crate::env::{Storage, blocking};
+use crate::env::{Location, Storage, blocking};
 use crate::model::FileEntry;
 use crate::source::{ChunkBounds, ChunkSender};
 use crate::{Error, Result};
@@ -49,16 +52,20 @@ const COMPRESSED_BLOCK_BYTES: usize = 64 << 10;
 pub(super) struct Reading {
     pub(super) folder: Storage,
     pub(super) format: FileFormat,
+    pub(super) csv_quote: Option<u8>,
     pub(super) bounds: ChunkBounds,
     pub(super) fields: FieldPlan,
+    /// Where the files go that are left for a later look.
+    pub(super) left: Arc<Left>,
 }
 
 /// A file that was opened, or why it was not.
 enum Opened {
-    Local(std::fs::File),
+    /// To be opened by whoever reads it.
+    Local(std::path::PathBuf),
     Whole(Bytes),
     Stream(mpsc::Receiver<std::io::Result<Bytes>>),
-    Unreadable(String),
+    Not(Why),
 }
 
 /// What goes from the opening task to the assembling one.
@@ -76,9 +83,15 @@ impl Reading {
     pub(super) async fn run(self, files: Vec<FileEntry>, out: ChunkSender) -> Result<()> {
         let (opened, steps) = mpsc::channel(OPENED_FILES);
         let assembler = Assembler::new(self.bounds, self.fields, out);
-        let format = self.format;
+        let framing = Framing {
+            format: self.format,
+            csv_quote: self.csv_quote,
+            split_bytes: assembler.split_bytes(),
+            block_bytes: assembler.block_bytes(),
+        };
         let feeding = feed(&self.folder, files, opened);
-        let assembling = blocking(move || assemble(assembler, format, steps).map(|_| ()));
+        let mut assembly = Assembly { assembler, framing, left: self.left };
+        let assembling = blocking(move || assembly.run(steps).map(|_| ()));
         let (fed, assembled) = tokio::join!(feeding, assembling);
         // A stream that broke is told more precisely by the side that received it.
         fed.and(assembled)
@@ -115,27 +128,25 @@ enum Got {
 
 async fn open(folder: &Storage, entry: FileEntry) -> Result<(Arc<FileFacts>, Got)> {
     let facts = Arc::new(FileFacts::new(folder.location(), entry));
-    let unreadable = |reason: &str| Got::Ready(Opened::Unreadable(reason.to_owned()));
-    let got = match folder.store().get(&store_path(folder, &facts.path)?).await {
+    if let Location::Local(root) = folder.location() {
+        let path = root.join(facts.path.as_ref());
+        return Ok((facts, Got::Ready(Opened::Local(path))));
+    }
+    let not = |why: Why| Got::Ready(Opened::Not(why));
+    let got = match folder.store().get(&folder.listed_path(&facts.path)?).await {
         Ok(result) => result,
-        Err(object_store::Error::NotFound { .. }) => {
-            tracing::warn!(file = %facts.path, "the file is gone: it was deleted after it was listed");
-            return Ok((facts, unreadable("the file was deleted after it was listed")));
-        }
+        Err(object_store::Error::NotFound { .. }) => return Ok((facts, not(Why::Vanished))),
         Err(error) => return Err(failed(folder, &facts).because(error)),
     };
     if !is_as_listed(&facts.entry, &got.meta) {
-        tracing::warn!(file = %facts.path, "the file changed after it was listed");
-        return Ok((facts, unreadable("the file changed after it was listed")));
+        return Ok((facts, not(Why::Changed)));
     }
-    let small = got.meta.size <= WHOLE_OBJECT_BYTES;
-    let got = match got.payload {
-        GetResultPayload::File(file, _) => Got::Ready(Opened::Local(file)),
-        GetResultPayload::Stream(_) if small => {
+    let got = match got.meta.size <= WHOLE_OBJECT_BYTES {
+        true => {
             let bytes = got.bytes().await.map_err(|error| failed(folder, &facts).because(error))?;
             Got::Ready(Opened::Whole(bytes))
         }
-        GetResultPayload::Stream(_) => Got::Stream(Box::new(got)),
+        false => Got::Stream(Box::new(got)),
     };
     Ok((facts, got))
 }
@@ -165,15 +176,8 @@ async fn receive(
     Ok(())
 }
 
-/// The path of a file in the store, in the very spelling that was listed.
-fn store_path(folder: &Storage, path: &str) -> Result<Path> {
-    let prefix = folder.prefix().as_ref();
-    let whole = if prefix.is_empty() { path.to_owned() } else { format!("{prefix}/{path}") };
-    Path::parse(whole).map_err(|error| Error::corrupt(format!("`{path}` is not the path of a file")).because(error))
-}
-
 /// Whether the object is the version that was listed.
-fn is_as_listed(entry: &FileEntry, meta: &ObjectMeta) -> bool {
+pub(super) fn is_as_listed(entry: &FileEntry, meta: &ObjectMeta) -> bool {
     match (&entry.etag, &meta.e_tag) {
         // The time is not compared: listings tell it to the millisecond, answers
         // of HTTP only to the second.
@@ -191,62 +195,115 @@ fn failed(folder: &Storage, facts: &FileFacts) -> Error {
     Error::unavailable(format!("cannot read {}", folder.location().join(&facts.path)))
 }
 
-fn assemble(mut assembler: Assembler, format: FileFormat, mut steps: mpsc::Receiver<Step>) -> Flow {
-    while let Some(step) = steps.blocking_recv() {
-        match step {
-            Step::File(facts, opened) => go_on!(assemble_file(&mut assembler, format, &facts, opened)),
-            Step::End => return assembler.flush(),
-        }
-    }
-    // The opening side failed: nothing more may look complete.
-    Ok(ControlFlow::Break(()))
+/// The blocking side.
+struct Assembly {
+    assembler: Assembler,
+    framing: Framing,
+    left: Arc<Left>,
 }
 
-fn assemble_file(assembler: &mut Assembler, format: FileFormat, facts: &Arc<FileFacts>, opened: Opened) -> Flow {
-    assembler.begin();
-    let mut local = None;
-    let source: Box<dyn Read> = match opened {
-        Opened::Unreadable(reason) => return assembler.fail(facts, reason),
-        Opened::Local(file) => {
-            let reader = file.try_clone().map_err(|error| broken(facts, error))?;
-            local = Some(file);
-            Box::new(reader)
+impl Assembly {
+    fn run(&mut self, mut steps: mpsc::Receiver<Step>) -> Flow {
+        while let Some(step) = steps.blocking_recv() {
+            match step {
+                Step::File(facts, opened) => go_on!(self.file(&facts, opened)),
+                Step::End => return self.assembler.flush(),
+            }
         }
-        Opened::Whole(bytes) => Box::new(bytes.reader()),
-        Opened::Stream(blocks) => Box::new(Blocks { blocks, block: Bytes::new() }),
-    };
-    let mut source = Watched { input: source.take(facts.entry.size), failure: None };
-    let mut framer = Framer::new(format, assembler.split_bytes());
-    let read = if is_gzip(&facts.path) && facts.entry.size > 0 {
-        let compressed = BufReader::with_capacity(COMPRESSED_BLOCK_BYTES, &mut source);
-        assembler.read(facts, &mut framer, &mut MultiGzDecoder::new(compressed))?
-    } else {
-        assembler.read(facts, &mut framer, &mut source)?
-    };
-    let ControlFlow::Continue(read) = read else { return Ok(ControlFlow::Break(())) };
-    if let Some(failure) = source.failure {
-        return Err(broken(facts, failure));
+        // The opening side failed: nothing more may look complete.
+        Ok(ControlFlow::Break(()))
     }
-    if let Some(file) = local
-        && !is_unchanged(&facts.entry, &file)
-    {
-        return assembler.fail(facts, "the file changed while it was read".to_owned());
+
+    fn file(&mut self, facts: &Arc<FileFacts>, opened: Opened) -> Flow {
+        self.assembler.begin();
+        let local;
+        let source: Box<dyn Read> = match opened {
+            Opened::Not(why) => return self.leave(facts, why),
+            Opened::Local(path) => {
+                local = match std::fs::File::open(&path) {
+                    Ok(file) => file,
+                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                        return self.leave(facts, Why::Vanished);
+                    }
+                    Err(error) => return Err(broken(facts, error)),
+                };
+                if !is_unchanged(&facts.entry, &local) {
+                    return self.leave(facts, Why::Changed);
+                }
+                return self.read(facts, &local, Some(&local));
+            }
+            Opened::Whole(bytes) => Box::new(bytes.reader()),
+            Opened::Stream(blocks) => Box::new(Blocks { blocks, block: Bytes::new() }),
+        };
+        self.read(facts, source, None)
     }
-    match read {
-        Ok(()) => assembler.finish(facts, &mut framer),
-        Err(error) => {
-            let reason = format!("the rest of the file cannot be decompressed: {error}");
-            assembler.fail(facts, reason)
+
+    /// Read a file to its end; `local` is it if it may change meanwhile.
+    fn read(&mut self, facts: &Arc<FileFacts>, source: impl Read, local: Option<&std::fs::File>) -> Flow {
+        let assembler = &mut self.assembler;
+        let mut source = Watched { input: source.take(facts.entry.size), failure: None };
+        let mut framer = Framer::new(self.framing);
+        let read = match Compression::of(&facts.path).filter(|_| facts.entry.size > 0) {
+            None => assembler.read(facts, &mut framer, &mut source)?,
+            Some(Compression::Gzip) => {
+                let compressed = BufReader::with_capacity(COMPRESSED_BLOCK_BYTES, &mut source);
+                assembler.read(facts, &mut framer, &mut MultiGzDecoder::new(compressed))?
+            }
+            Some(Compression::Zstd) => {
+                let compressed = BufReader::with_capacity(COMPRESSED_BLOCK_BYTES, &mut source);
+                // Reads one frame behind the other, as `zstd -d` does.
+                let mut decoder = zstd::Decoder::with_buffer(compressed).map_err(|error| broken(facts, error))?;
+                assembler.read(facts, &mut framer, &mut decoder)?
+            }
+        };
+        let ControlFlow::Continue(read) = read else { return Ok(ControlFlow::Break(())) };
+        if let Some(failure) = source.failure {
+            return Err(broken(facts, failure));
+        }
+        if local.is_some_and(|file| !is_unchanged(&facts.entry, file)) {
+            return assembler.fail(facts, "the file changed while it was read".to_owned());
+        }
+        match read {
+            Ok(()) => {
+                self.left.was_read(&facts.path);
+                assembler.finish(facts, &mut framer)
+            }
+            Err(error) => {
+                let reason = format!("the rest of the file cannot be decompressed: {error}");
+                assembler.fail(facts, reason)
+            }
+        }
+    }
+
+    fn leave(&mut self, facts: &Arc<FileFacts>, why: Why) -> Flow {
+        match self.left.note(&facts.path, why) {
+            Ok(()) => Ok(ControlFlow::Continue(())),
+            Err(reason) => self.assembler.fail(facts, reason),
+        }
+    }
+}
+
+/// How a file is compressed, by its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Compression {
+    /// RFC 1952
+    Gzip,
+    /// RFC 8878
+    Zstd,
+}
+
+impl Compression {
+    fn of(path: &str) -> Option<Self> {
+        match path.rsplit_once('.')?.1 {
+            "gz" => Some(Self::Gzip),
+            "zst" => Some(Self::Zstd),
+            _ => None,
         }
     }
 }
 
 fn broken(facts: &FileFacts, error: std::io::Error) -> Error {
     Error::unavailable(format!("cannot read the file `{}`", facts.path)).because(error)
-}
-
-fn is_gzip(path: &str) -> bool {
-    path.ends_with(".gz")
 }
 
 /// Whether the local file is still what was listed.

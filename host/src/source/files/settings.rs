@@ -5,6 +5,7 @@ use std::time::Duration;
 use globset::{GlobBuilder, GlobMatcher};
 use serde::{Deserialize, Serialize};
 
+use super::fields;
 use crate::env::Location;
 use crate::{Error, Result};
 
@@ -17,6 +18,8 @@ pub enum FileFormat {
     Json,
     /// One value of JSON a line.
     JsonLines,
+    /// Whole records, some of them a message; a record may have lines in quotes.
+    Csv,
     /// One message a line.
     Text,
     /// One message a file.
@@ -33,11 +36,80 @@ pub struct FilesSettings {
     pub glob: String,
     /// How a file becomes messages.
     pub format: FileFormat,
+    /// What encloses a field of CSV that has line ends in it, if anything does.
+    pub csv_quote: Option<u8>,
+    /// Folders `name=value` on the way to a file that are message fields.
+    pub partition_columns: Vec<String>,
     /// How often to look for new files.
     pub poll_interval: Duration,
+    /// What becomes of files that are there at the very first start.
+    pub existing: Existing,
+    /// What becomes of a file that changes after it was read.
+    pub overwrites: Overwrites,
+    /// Files whose modification time is longer ago are neither read nor
+    /// remembered.
+    pub max_age: Option<Duration>,
+    /// Object stores: how often everything is listed, if in between only names
+    /// behind the greatest known one are.
+    pub backfill_interval: Option<Duration>,
+    /// What becomes of files that were read.
+    pub clean: Option<CleanSource>,
+}
+
+/// What becomes of files that are there at the very first start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Existing {
+    /// They are read.
+    Read,
+    /// They are passed over, for good.
+    PassedOver,
+}
+
+/// What becomes of a file that changes after it was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Overwrites {
+    /// It is passed over, with a warning.
+    PassedOver,
+    /// It is read again as a whole.
+    Read,
+}
+
+/// What becomes of files that were read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CleanSource {
+    /// How they go.
+    pub how: Clean,
+    /// How long they stay after the epoch that read them.
+    pub retention: Duration,
+}
+
+/// How a file leaves the source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Clean {
+    /// It is deleted.
+    Delete,
+    /// It is moved to the same path below this folder of the same store.
+    Move(Location),
 }
 
 impl FilesSettings {
+    /// JSON files in a folder, and the default of everything else.
+    pub fn new(folder: Location) -> Self {
+        Self {
+            poll_interval: Self::default_poll_interval(&folder),
+            folder,
+            glob: "**".to_owned(),
+            format: FileFormat::Json,
+            csv_quote: Some(b'"'),
+            partition_columns: Vec::new(),
+            existing: Existing::Read,
+            overwrites: Overwrites::PassedOver,
+            max_age: None,
+            backfill_interval: None,
+            clean: None,
+        }
+    }
+
     /// A poll interval that suits a location: listing a local folder is cheap,
     /// listing an object store costs money.
     pub fn default_poll_interval(folder: &Location) -> Duration {
@@ -50,12 +122,52 @@ impl FilesSettings {
     /// Whether the settings can be used.
     ///
     /// # Errors
-    /// Config if the glob cannot be understood or the poll interval is zero.
+    /// Config if the glob cannot be understood, the poll interval is zero, a
+    /// partition column cannot be one, or files cannot be moved to where they
+    /// should be.
     pub fn validate(&self) -> Result<()> {
         if self.poll_interval.is_zero() {
             return Err(Error::config("the poll interval is zero: give a time such as 250ms"));
         }
-        check_glob(&self.glob)
+        check_glob(&self.glob)?;
+        for (index, name) in self.partition_columns.iter().enumerate() {
+            check_partition_column(&self.partition_columns[..index], name).map_err(Error::config)?;
+        }
+        match &self.clean {
+            Some(CleanSource { how: Clean::Move(target), .. }) => {
+                check_move_target(&self.folder, target).map_err(Error::config)
+            }
+            Some(CleanSource { how: Clean::Delete, .. }) | None => Ok(()),
+        }
+    }
+}
+
+/// Whether a name can be a partition column behind others.
+///
+/// Fails with why not.
+pub fn check_partition_column(before: &[String], name: &str) -> std::result::Result<(), String> {
+    if name.is_empty() || name.contains(['/', '=']) {
+        return Err(format!("`{name}` cannot be the name of a folder before `=`"));
+    }
+    if fields::is_reserved(name) {
+        return Err(format!("`{name}` is a message field of every file"));
+    }
+    match before.iter().any(|other| other.eq_ignore_ascii_case(name)) {
+        true => Err(format!("`{name}` is there twice")),
+        false => Ok(()),
+    }
+}
+
+/// Whether files of a folder can be moved to another.
+///
+/// Fails with why not.
+pub fn check_move_target(folder: &Location, target: &Location) -> std::result::Result<(), String> {
+    if target.contains(folder) || folder.contains(target) {
+        return Err(format!("{target} and the folder of the source, {folder}, must not lie within each other"));
+    }
+    match target.is_same_store(folder) {
+        true => Ok(()),
+        false => Err(format!("{target} is not in the store of the source, {folder}")),
     }
 }
 
@@ -131,18 +243,34 @@ mod tests {
     #[test]
     fn broken_settings_are_refused() {
         let folder = Location::parse("memory://x/y", std::path::Path::new("/")).unwrap();
-        let poll_interval = FilesSettings::default_poll_interval(&folder);
-        let settings = |glob: &str| FilesSettings {
-            folder: folder.clone(),
-            glob: glob.to_owned(),
-            format: FileFormat::Json,
-            poll_interval,
+        let settings = |glob: &str| FilesSettings { glob: glob.to_owned(), ..FilesSettings::new(folder.clone()) };
+        let columns = |names: &[&str]| FilesSettings {
+            partition_columns: names.iter().map(|name| (*name).to_owned()).collect(),
+            ..settings("*")
         };
-        assert!(settings("*").validate().is_ok());
+        let moved = |to: &str| {
+            let to = Location::parse(to, std::path::Path::new("/")).unwrap();
+            FilesSettings {
+                clean: Some(CleanSource { how: Clean::Move(to), retention: Duration::ZERO }),
+                ..settings("*")
+            }
+        };
+        for sound in [settings("*"), columns(&["date", "hour"]), moved("memory://x/z"), moved("memory://x/yy")] {
+            assert!(sound.validate().is_ok(), "{sound:?}");
+        }
         for (settings, says) in [
             (settings("["), "`[` is not a glob"),
             (settings(""), "the glob is empty"),
             (FilesSettings { poll_interval: Duration::ZERO, ..settings("*") }, "poll interval"),
+            (columns(&["position"]), "`position` is a message field"),
+            (columns(&["_metadata"]), "`_metadata` is a message field"),
+            (columns(&["date", "Date"]), "`Date` is there twice"),
+            (columns(&["a=b"]), "`a=b` cannot be"),
+            (moved("memory://x/y"), "must not lie within"),
+            (moved("memory://x/y/z"), "must not lie within"),
+            (moved("memory://x/"), "must not lie within"),
+            (moved("memory://other/z"), "not in the store"),
+            (moved("/tmp/z"), "not in the store"),
         ] {
             let error = settings.validate().unwrap_err();
             assert_eq!(error.kind(), crate::ErrorKind::Config);
@@ -152,10 +280,10 @@ mod tests {
 
     #[test]
     fn formats_have_kebab_names() {
-        let names: Vec<String> = [FileFormat::Json, FileFormat::JsonLines, FileFormat::Text, FileFormat::Binary]
+        let names: Vec<String> = [FileFormat::Json, FileFormat::JsonLines, FileFormat::Csv, FileFormat::Text]
             .iter()
             .map(|format| serde_json::to_string(format).unwrap())
             .collect();
-        assert_eq!(names, ["\"json\"", "\"json-lines\"", "\"text\"", "\"binary\""]);
+        assert_eq!(names, ["\"json\"", "\"json-lines\"", "\"csv\"", "\"text\""]);
     }
 }

@@ -1,5 +1,8 @@
 //! The source of files as a whole: planning, the ledger, reading, damage.
 
+mod cleaning;
+mod options;
+
 use std::io::Write;
 use std::path::Path as FsPath;
 
@@ -11,7 +14,7 @@ use object_store::path::Path;
 use super::*;
 use crate::ErrorKind;
 use crate::env::{Location, ManualClock};
-use crate::source::{Chunk, Unreadable};
+use crate::source::{Chunk, IncidentKind, Unreadable};
 
 const BOUNDS: EpochBounds = EpochBounds { max_files: 1000, max_bytes: u64::MAX, max_events: u64::MAX };
 const CHUNKS: ChunkBounds = ChunkBounds { chunk_bytes: 64, max_message_bytes: 200 };
@@ -22,9 +25,17 @@ fn later() -> Env {
 }
 
 fn source(folder: &Location, glob: &str, format: FileFormat, env: &Env, chunks: ChunkBounds) -> FileSource {
+    let settings = FilesSettings { glob: glob.to_owned(), format, ..FilesSettings::new(folder.clone()) };
+    made(settings, env, chunks)
+}
+
+fn made(settings: FilesSettings, env: &Env, chunks: ChunkBounds) -> FileSource {
     let poll_interval = Duration::from_millis(10);
-    let settings = FilesSettings { folder: folder.clone(), glob: glob.to_owned(), format, poll_interval };
-    FileSource::new(settings, env, chunks).unwrap()
+    FileSource::new(FilesSettings { poll_interval, ..settings }, env, chunks).unwrap()
+}
+
+fn read_in(epoch: Epoch, range: SourceRange) -> EpochRange {
+    EpochRange { epoch, clock_us: 0, range }
 }
 
 fn local(folder: &FsPath) -> Location {
@@ -35,6 +46,10 @@ fn write(folder: &FsPath, name: &str, bytes: &[u8]) {
     let path = folder.join(name);
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
     std::fs::write(path, bytes).unwrap();
+}
+
+fn zstd(bytes: &[u8]) -> Vec<u8> {
+    zstd::encode_all(bytes, 0).unwrap()
 }
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
@@ -187,21 +202,46 @@ async fn damaged_gzip_delivers_what_comes_before() {
 }
 
 #[tokio::test]
-async fn changed_and_deleted_files_are_unreadable() {
+async fn zstd_is_read_frame_behind_frame_and_damage_is_told() {
+    let zipped = [zstd(b"one\ntw"), zstd(b""), zstd(b"o\nthree")].concat();
+    let expected = [("a.zst", 0, "one\n"), ("a.zst", 4, "two\n"), ("a.zst", 8, "three"), ("b", 0, "x")];
+    let files: [(&str, &[u8]); 3] = [("a.zst", &zipped), ("b", b"x"), ("c.zst", b"")];
+    check(&files, FileFormat::JsonLines, &expected, &[]).await;
+    // The second frame ends within its header.
+    let damaged = [&zstd(b"one\n")[..], &zstd(b"two\nthree\n")[..6]].concat();
+    let unreadable = [("a.zst", 4, "cannot be decompressed", "")];
+    check(&[("a.zst", &damaged)], FileFormat::JsonLines, &[("a.zst", 0, "one\n")], &unreadable).await;
+    check(&[("a.zst", b"nonsense")], FileFormat::JsonLines, &[], &[("a.zst", 0, "cannot be decompressed", "")]).await;
+}
+
+#[tokio::test]
+async fn changed_and_deleted_files_are_left_and_what_is_there_is_read_next() {
     let folder = tempfile::tempdir().unwrap();
-    for name in ["a", "b", "c"] {
-        write(folder.path(), name, b"[1]");
+    let memory = Location::parse("memory://left/in", FsPath::new("/")).unwrap();
+    for location in [local(folder.path()), memory] {
+        let env = later();
+        let storage = env.storage(&location).unwrap();
+        let put = async |name: &str, text: &'static str| storage.put(name, Bytes::from_static(text.as_bytes())).await;
+        for name in ["a", "b", "c"] {
+            put(name, "[1]").await.unwrap();
+        }
+        let mut source = source(&location, "*", FileFormat::Json, &env, CHUNKS);
+        let range = source.plan(BOUNDS).await.unwrap().unwrap();
+        put("a", "[1, 2]").await.unwrap();
+        storage.delete("b").await.unwrap();
+        let (messages, unreadable) = contents(&chunks(&mut source, &range, &[]).await.unwrap());
+        assert_eq!(messages, [("c".to_owned(), 0, "[1]".to_owned())]);
+        assert_eq!(unreadable.len(), 0, "{unreadable:?}");
+        assert_eq!(paths(&source.settle(range)), ["c"]);
+        let incidents: Vec<_> = source.take_incidents().into_iter().map(|of| (of.kind, of.detail)).collect();
+        let expected = [(IncidentKind::FileVanished, "b".to_owned()), (IncidentKind::FileChanged, "a".to_owned())];
+        assert_eq!(incidents, expected);
+        let next = source.plan(BOUNDS).await.unwrap().unwrap();
+        let (messages, _) = contents(&chunks(&mut source, &next, &[]).await.unwrap());
+        assert_eq!(messages, [("a".to_owned(), 0, "[1, 2]".to_owned())]);
+        assert_eq!(paths(&source.settle(next)), ["a"]);
+        assert_eq!(source.plan(BOUNDS).await.unwrap(), None);
     }
-    let mut source = source(&local(folder.path()), "*", FileFormat::Json, &later(), CHUNKS);
-    let range = source.plan(BOUNDS).await.unwrap().unwrap();
-    write(folder.path(), "a", b"[1, 2]");
-    std::fs::remove_file(folder.path().join("b")).unwrap();
-    let (messages, unreadable) = contents(&chunks(&mut source, &range, &[]).await.unwrap());
-    assert_eq!(messages, [("c".to_owned(), 0, "[1]".to_owned())]);
-    let mut reasons: Vec<_> = unreadable.iter().map(|part| (part.place.as_str(), part.reason.as_str())).collect();
-    reasons.sort_unstable();
-    let expected = [("a", "the file changed after it was listed"), ("b", "the file was deleted after it was listed")];
-    assert_eq!(reasons, expected);
 }
 
 #[tokio::test]
@@ -210,7 +250,7 @@ async fn message_fields_tell_the_file() {
     write(folder.path(), "x/a.json", b"[1][2]");
     let mut source = source(&local(folder.path()), "*.json", FileFormat::Json, &later(), CHUNKS);
     let range = source.plan(BOUNDS).await.unwrap().unwrap();
-    let names = ["file_path", "file_name", "file_size", "file_modification_time", "position"];
+    let names = ["file_path", "file_name", "file_size", "file_modification_time", "position", "_metadata"];
     let chunks = chunks(&mut source, &range, &names).await.unwrap();
     let fields: &RecordBatch = &chunks[0].fields;
     assert_eq!(fields.schema(), source.message_fields());
@@ -221,6 +261,10 @@ async fn message_fields_tell_the_file() {
     let modified_us = range.files().unwrap()[0].modified_us;
     assert_eq!(fields.column(3).as_primitive::<TimestampMicrosecondType>().value(0), modified_us);
     assert_eq!(fields.column(4).as_primitive::<Int64Type>().value(1), 3);
+    let metadata = fields.column(5).as_struct();
+    for (column, name) in names[..4].iter().enumerate() {
+        assert_eq!(metadata.column_by_name(name).unwrap(), fields.column(column));
+    }
     let error = source.select_fields(&["offset".to_owned()]).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config);
 }
@@ -282,18 +326,18 @@ async fn restored_source_takes_only_what_is_left() {
     let location = local(folder.path());
     let mut first = source(&location, "*", FileFormat::Json, &later(), CHUNKS);
     let one = EpochBounds { max_files: 1, ..BOUNDS };
-    let zero = (Epoch::FIRST, first.plan(one).await.unwrap().unwrap());
-    let next = (Epoch::FIRST.next(), first.plan(one).await.unwrap().unwrap());
+    let zero = read_in(Epoch::FIRST, first.plan(one).await.unwrap().unwrap());
+    let next = read_in(Epoch::FIRST.next(), first.plan(one).await.unwrap().unwrap());
     let (segment, entries) = first.segment(std::slice::from_ref(&zero)).unwrap().unwrap();
     assert_eq!(entries, 1);
     assert_eq!(first.segment(&[]).unwrap(), None);
     let mut second = source(&location, "*", FileFormat::Json, &later(), CHUNKS);
     second.restore(&[segment], std::slice::from_ref(&next)).unwrap();
     let left = second.plan(BOUNDS).await.unwrap().unwrap();
-    assert_eq!([paths(&zero.1), paths(&next.1), paths(&left)].concat().len(), 3);
+    assert_eq!([paths(&zero.range), paths(&next.range), paths(&left)].concat().len(), 3);
     second.restore(&[], &[]).unwrap();
     assert_eq!(paths(&second.plan(BOUNDS).await.unwrap().unwrap()).len(), 3);
-    let foreign = (Epoch::FIRST, SourceRange::Offsets(std::collections::BTreeMap::new()));
+    let foreign = read_in(Epoch::FIRST, SourceRange::Offsets(std::collections::BTreeMap::new()));
     assert_eq!(second.restore(&[], &[foreign]).unwrap_err().kind(), ErrorKind::Corrupt);
 }
 

@@ -23,7 +23,7 @@ pub use write::{ReadingsForm, write_readings};
 use self::fields::{GeneratorField, build};
 use super::{Chunk, ChunkBounds, ChunkSender, EpochBounds, Place, Positions, Source};
 use crate::env::{Clock, Env, blocking};
-use crate::model::{Epoch, Offset, OffsetRange, PartitionId, SourceRange};
+use crate::model::{EpochRange, Offset, OffsetRange, PartitionId, SourceRange};
 use crate::{Error, Result};
 
 /// The longest wait between two looks at the clock.
@@ -125,12 +125,12 @@ impl Source for GeneratorSource {
         Ok(())
     }
 
-    fn restore(&mut self, segments: &[Bytes], ranges: &[(Epoch, SourceRange)]) -> Result<()> {
+    fn restore(&mut self, segments: &[Bytes], ranges: &[EpochRange]) -> Result<()> {
         if !segments.is_empty() {
             return Err(Error::corrupt("the generator has no state segments, but the checkpoint holds one"));
         }
         let mut next = vec![0; self.next.len()];
-        for (epoch, range) in ranges {
+        for EpochRange { epoch, range, .. } in ranges {
             let foreign = || Error::corrupt(format!("what epoch {epoch} read is not of this generator"));
             for (partition, offsets) in range.offsets().ok_or_else(foreign)? {
                 let index = self.index(partition).ok_or_else(foreign)?;
@@ -142,7 +142,7 @@ impl Source for GeneratorSource {
         Ok(())
     }
 
-    fn segment(&self, _ranges: &[(Epoch, SourceRange)]) -> Result<Option<(Bytes, u64)>> {
+    fn segment(&self, _ranges: &[EpochRange]) -> Result<Option<(Bytes, u64)>> {
         Ok(None)
     }
 

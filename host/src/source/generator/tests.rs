@@ -6,6 +6,7 @@ use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
 use super::*;
 use crate::ErrorKind;
 use crate::env::ManualClock;
+use crate::model::Epoch;
 
 const BOUNDS: EpochBounds = EpochBounds { max_files: 1, max_bytes: u64::MAX, max_events: u64::MAX };
 const CHUNKS: ChunkBounds = ChunkBounds { chunk_bytes: 5000, max_message_bytes: 100_000 };
@@ -170,7 +171,7 @@ async fn bounds_split_and_restore_resumes() {
     let range = first.plan(four).await.unwrap().unwrap();
     assert_eq!(ends(Some(range.clone())), [2, 2]);
     let mut second = source(settings, &standing());
-    second.restore(&[], &[(Epoch::FIRST, range)]).unwrap();
+    second.restore(&[], &[EpochRange { epoch: Epoch::FIRST, clock_us: 0, range }]).unwrap();
     let bytes = EpochBounds { max_bytes: second.settings.message_bytes() * 3, ..BOUNDS };
     assert_eq!(ends(second.plan(bytes).await.unwrap()), [4, 3]);
     assert_eq!(ends(second.plan(BOUNDS).await.unwrap()), [6, 5]);
@@ -178,7 +179,10 @@ async fn bounds_split_and_restore_resumes() {
     let foreign =
         SourceRange::Offsets([(PartitionId("2".to_owned()), OffsetRange { start: Offset(0), end: Offset(1) })].into());
     for range in [foreign, SourceRange::Files(Vec::new())] {
-        assert_eq!(second.restore(&[], &[(Epoch::FIRST, range)]).unwrap_err().kind(), ErrorKind::Corrupt);
+        assert_eq!(
+            second.restore(&[], &[EpochRange { epoch: Epoch::FIRST, clock_us: 0, range }]).unwrap_err().kind(),
+            ErrorKind::Corrupt
+        );
     }
 }
 
@@ -193,7 +197,7 @@ async fn a_rate_lets_messages_come_with_the_clock() {
     assert_eq!(ends(Some(range.clone())), [3, 2]);
     clock.set(100_000);
     assert_eq!(source.plan(BOUNDS).await.unwrap(), None);
-    source.restore(&[], &[(Epoch::FIRST, range)]).unwrap();
+    source.restore(&[], &[EpochRange { epoch: Epoch::FIRST, clock_us: 0, range }]).unwrap();
     assert_eq!(source.plan(BOUNDS).await.unwrap(), None);
     clock.set(300_000);
     assert_eq!(ends(source.plan(BOUNDS).await.unwrap()), [4, 3]);

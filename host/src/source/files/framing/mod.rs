@@ -10,14 +10,19 @@
 //! - spans ascend and do not overlap; between them lie only separators (white
 //!   space, a byte-order mark, and the commas and brackets of a split array).
 
+mod csv;
 mod json;
 mod lines;
 mod scan;
 
+pub(super) use csv::CsvFramer;
 pub(super) use json::{JsonFramer, MAX_INDENT_BYTES};
 pub(super) use lines::LineFramer;
 
 use super::settings::FileFormat;
+
+/// Blocks of records are no longer than this, unless a single record is.
+pub(super) const MAX_BLOCK_BYTES: u64 = 64 << 10;
 
 /// The byte-order mark of UTF-8 (Unicode Standard, section 23.8).
 const BYTE_ORDER_MARK: [u8; 3] = [0xEF, 0xBB, 0xBF];
@@ -49,19 +54,41 @@ pub(super) enum Framer {
     Lines(LineFramer),
     /// One message a root value, or an element of a long root array.
     Json(JsonFramer),
+    /// One message a block of records.
+    Csv(CsvFramer),
     /// The file is one message; holds the position.
     Whole(u64),
 }
 
+/// What a framer is made of.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Framing {
+    pub(super) format: FileFormat,
+    /// What may have line ends in it, in CSV.
+    pub(super) csv_quote: Option<u8>,
+    /// Root arrays of JSON that are longer are split.
+    pub(super) split_bytes: u64,
+    /// Blocks of CSV are no longer, unless a single record is.
+    pub(super) block_bytes: u64,
+}
+
 impl Framer {
-    /// The framer for a format; root arrays of JSON longer than `split_bytes`
-    /// are split.
-    pub(super) fn new(format: FileFormat, split_bytes: u64) -> Self {
-        match format {
-            FileFormat::Json => Self::Json(JsonFramer::new(split_bytes)),
+    /// The framer of a file.
+    pub(super) fn new(framing: Framing) -> Self {
+        match framing.format {
+            FileFormat::Json => Self::Json(JsonFramer::new(framing.split_bytes)),
             FileFormat::JsonLines => Self::Lines(LineFramer::json()),
+            FileFormat::Csv => Self::Csv(CsvFramer::new(framing.csv_quote, framing.block_bytes)),
             FileFormat::Text => Self::Lines(LineFramer::text()),
             FileFormat::Binary => Self::Whole(0),
+        }
+    }
+
+    /// Where the first record of the file ended, if that means anything.
+    pub(super) fn header_end(&self) -> Option<u64> {
+        match self {
+            Self::Csv(csv) => csv.header_end(),
+            Self::Lines(_) | Self::Json(_) | Self::Whole(_) => None,
         }
     }
 
@@ -70,6 +97,7 @@ impl Framer {
         match self {
             Self::Lines(lines) => lines.position(),
             Self::Json(json) => json.position(),
+            Self::Csv(csv) => csv.position(),
             Self::Whole(position) => *position,
         }
     }
@@ -79,6 +107,7 @@ impl Framer {
         match self {
             Self::Lines(lines) => lines.keep_from(),
             Self::Json(json) => json.keep_from(),
+            Self::Csv(csv) => csv.keep_from(),
             Self::Whole(_) => 0,
         }
     }
@@ -88,6 +117,7 @@ impl Framer {
         match self {
             Self::Lines(lines) => lines.push(block, frames),
             Self::Json(json) => return json.push(block, frames),
+            Self::Csv(csv) => csv.push(block, frames),
             Self::Whole(position) => *position += block.len() as u64,
         }
         Pushed::All
@@ -98,6 +128,7 @@ impl Framer {
         match self {
             Self::Lines(lines) => lines.finish(frames),
             Self::Json(json) => json.finish(frames),
+            Self::Csv(csv) => csv.finish(frames),
             Self::Whole(0) => {}
             Self::Whole(end) => frames.push(Frame { start: 0, end: *end }),
         }

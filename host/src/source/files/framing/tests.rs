@@ -7,7 +7,8 @@ use super::*;
 
 /// The frames of `input` when it is pushed in blocks of these sizes, in turn.
 fn frames(format: FileFormat, split_bytes: u64, input: &[u8], blocks: &[usize]) -> Vec<Frame> {
-    let mut framer = Framer::new(format, split_bytes);
+    let csv_quote = Some(b'"');
+    let mut framer = Framer::new(Framing { format, csv_quote, split_bytes, block_bytes: split_bytes });
     let mut frames = Vec::new();
     let mut sizes = blocks.iter().copied().cycle();
     loop {
@@ -43,6 +44,47 @@ fn lines_keep_their_line_feed() {
     check(FileFormat::Text, 9, "\u{feff}1\n", &["\u{feff}1\n"]);
     check(FileFormat::Binary, 9, "a\nb\n", &["a\nb\n"]);
     check(FileFormat::Binary, 9, "", &[]);
+}
+
+#[test]
+fn blocks_of_csv_are_whole_records() {
+    let cases: &[(u64, &str, &[&str])] = &[
+        (8, "", &[]),
+        (8, "a,b\n1,2\n3,4", &["a,b\n1,2\n", "3,4"]),
+        (9, "a,b\n1,2\n3,4", &["a,b\n1,2\n", "3,4"]),
+        (11, "a,b\n1,2\n3,4", &["a,b\n1,2\n3,4"]),
+        (1, "a\r\n\r\nb\r\n", &["a\r\n", "\r\n", "b\r\n"]),
+        (4, "1\n2345678\n9\n", &["1\n", "2345678\n", "9\n"]),
+        (1, "\"a\nb\",c\nd\n", &["\"a\nb\",c\n", "d\n"]),
+        (1, "x,\"a\"\"\n\"\"b\"\ny", &["x,\"a\"\"\n\"\"b\"\n", "y"]),
+        (1, "x;\"\"\ny\n", &["x;\"\"\n", "y\n"]),
+        (1, "5\" pipe\n6\" pipe\n", &["5\" pipe\n", "6\" pipe\n"]),
+        (1, "é\"\nsay \"no\n", &["é\"\n", "say \"no\n"]),
+        (1, "\"open\nto the end\n", &["\"open\nto the end\n"]),
+        (1, "\u{feff}a\nb", &["\u{feff}a\n", "b"]),
+    ];
+    for (block_bytes, input, expected) in cases {
+        check(FileFormat::Csv, *block_bytes, input, expected);
+    }
+}
+
+/// Text that looks like CSV now and then.
+fn csvish() -> impl Strategy<Value = Vec<u8>> {
+    let piece = prop_oneof![
+        6 => prop::sample::select(vec!["\"", "\"\"", ",", ";", "\n", "\r\n", " ", "1", "x", "é"]).prop_map(str::to_owned),
+        2 => "[a-z0-9, ]{1,70}",
+        2 => "\"[a-z,\n]{0,40}\",[a-z]{1,9}\r?\n",
+    ];
+    prop::collection::vec(piece, 0..40).prop_map(|pieces| pieces.concat().into_bytes())
+}
+
+/// Records of values, written as RFC 4180 says.
+fn written(records: &[Vec<String>]) -> Vec<String> {
+    let field = |value: &String| match value.contains(['"', ',', '\n', '\r']) {
+        true => format!("\"{}\"", value.replace('"', "\"\"")),
+        false => value.clone(),
+    };
+    records.iter().map(|record| record.iter().map(field).collect::<Vec<_>>().join(",") + "\r\n").collect()
 }
 
 #[test]
@@ -117,7 +159,7 @@ proptest! {
         input in jsonish(),
         blocks in prop::collection::vec(1usize..200, 1..5),
         split in 1u64..300,
-        format in prop::sample::select(vec![FileFormat::Json, FileFormat::JsonLines, FileFormat::Text, FileFormat::Binary]),
+        format in prop::sample::select(vec![FileFormat::Json, FileFormat::JsonLines, FileFormat::Csv, FileFormat::Text, FileFormat::Binary]),
     ) {
         let whole = frames(format, split, &input, &[input.len().max(1)]);
         // Blocks of one byte never take the fast path.
@@ -126,11 +168,45 @@ proptest! {
     }
 
     #[test]
+    fn csv_frames_do_not_depend_on_blocks_and_leave_nothing_out(
+        input in csvish(),
+        blocks in prop::collection::vec(1usize..200, 1..5),
+        block_bytes in 1u64..300,
+    ) {
+        let whole = frames(FileFormat::Csv, block_bytes, &input, &[input.len().max(1)]);
+        prop_assert_eq!(&whole, &frames(FileFormat::Csv, block_bytes, &input, &[1]));
+        prop_assert_eq!(&whole, &frames(FileFormat::Csv, block_bytes, &input, &blocks));
+        let mut at = 0;
+        for frame in whole {
+            prop_assert_eq!(frame.start, at);
+            at = frame.end;
+        }
+        prop_assert_eq!(at, input.len() as u64);
+    }
+
+    #[test]
+    fn csv_that_is_written_by_the_book_is_cut_between_records(
+        records in prop::collection::vec(prop::collection::vec("[a-z\",\n 0-9]{0,12}", 1..5), 0..30),
+        blocks in prop::collection::vec(1usize..50, 1..5),
+        block_bytes in 1u64..200,
+    ) {
+        let records = written(&records);
+        let input = records.concat();
+        let mut ends = vec![0];
+        ends.extend(records.iter().scan(0, |at, record| { *at += record.len() as u64; Some(*at) }));
+        for frame in frames(FileFormat::Csv, block_bytes, input.as_bytes(), &blocks) {
+            prop_assert!(ends.contains(&frame.start) && ends.contains(&frame.end), "{:?} of {:?}", frame, records);
+            let is_single = ends.iter().filter(|end| **end > frame.start && **end <= frame.end).count() == 1;
+            prop_assert!(is_single || frame.end - frame.start <= block_bytes);
+        }
+    }
+
+    #[test]
     fn any_bytes_are_framed_within_the_file(
         input in prop::collection::vec(any::<u8>(), 0..2000),
         blocks in prop::collection::vec(1usize..200, 1..5),
         split in 1u64..300,
-        format in prop::sample::select(vec![FileFormat::Json, FileFormat::JsonLines, FileFormat::Text, FileFormat::Binary]),
+        format in prop::sample::select(vec![FileFormat::Json, FileFormat::JsonLines, FileFormat::Csv, FileFormat::Text, FileFormat::Binary]),
     ) {
         let mut at = 0;
         let framed = frames(format, split, &input, &blocks);
