@@ -73,8 +73,7 @@ fn columns_that_come_between_kills_are_in_the_table_and_no_row_is_lost() {
         }
         Value::Object(row)
     };
-    let mut found: Vec<Value> =
-        shown.lines().map(|line| without_nulls(&serde_json::from_str(line).unwrap())).collect();
+    let mut found: Vec<Value> = shown.lines().map(|line| without_nulls(&serde_json::from_str(line).unwrap())).collect();
     found.sort_by_key(|row| row["number"].as_u64());
     let expected: Vec<Value> =
         (0..FILES).flat_map(|file| (0..ROWS_EACH).map(move |number| row(file, number))).collect();

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use futures::FutureExt as _;
 use object_store::memory::InMemory;
 use object_store::path::Path as ObjectPath;
-use object_store::{ObjectStoreExt as _, Result};
+use object_store::{ObjectStore, ObjectStoreExt as _, Result};
 use serde_json::Value;
 use weir_tests::faults::{Fault, FaultyStore};
 use weir_tests::hosts::{integers, numbered, put_input, run};
@@ -127,7 +127,7 @@ impl Intercept for Ghost {
         Ok(())
     }
 
-    fn listed(&self) -> Option<Arc<InMemory>> {
+    fn listed(&self) -> Option<Arc<dyn ObjectStore>> {
         let listed = self.store.fork();
         let path = ObjectPath::from(self.path);
         let put = listed.put(&path, "{\"number\": 99}   ".into()).now_or_never();

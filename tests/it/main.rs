@@ -28,6 +28,7 @@ mod hostile;
 mod hostile_steps;
 mod kills;
 mod notifications;
+mod parquet;
 mod readers;
 mod restarts;
 mod rivals;

@@ -98,8 +98,12 @@ async fn schema_versions_are_put_once_and_the_newest_counts() {
     let env = Env::system();
     let storage = env.storage(&Location::parse("memory:///schemas", std::path::Path::new("/")).unwrap()).unwrap();
     let checkpoint = Checkpoint::open(storage.clone(), "p", &env).await.unwrap();
-    let version =
-        |version: u64, column: &str| SchemaRecord { version, created_us: 7, columns: vec![column.to_owned()], partition_columns: Vec::new() };
+    let version = |version: u64, column: &str| SchemaRecord {
+        version,
+        created_us: 7,
+        columns: vec![column.to_owned()],
+        partition_columns: Vec::new(),
+    };
     assert_eq!(checkpoint.newest_schema().await.unwrap(), None);
     assert_eq!(checkpoint.put_schema(&version(0, "a string")).await.unwrap(), PutSchema::Stored);
     assert_eq!(checkpoint.put_schema(&version(0, "a string")).await.unwrap(), PutSchema::Stored);

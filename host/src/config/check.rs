@@ -65,7 +65,8 @@ impl<'a> Check<'a> {
         let general = raw.pipeline.map(|pipeline| self.general(pipeline));
         let chunk_bytes = general.as_ref().and_then(|general| general.chunk_bytes);
         let schema = raw.source.as_ref().and_then(|source| source.files.as_ref()).and_then(|files| self.schema(files));
-        let has_columns = raw.source.as_ref().and_then(|source| source.files.as_ref()).is_some_and(raw::Files::have_columns);
+        let has_columns =
+            raw.source.as_ref().and_then(|source| source.files.as_ref()).is_some_and(raw::Files::have_columns);
         let source = raw.source.and_then(|source| self.source(source));
         let parser = self.parser(raw.parser, has_columns, chunk_bytes);
         let transforms = self.transforms(raw.transform.unwrap_or_default(), chunk_bytes);

@@ -249,6 +249,15 @@ pub(super) enum Format {
     Text,
     /// The file is one message.
     Binary,
+    /// Rows of Parquet, which have columns: there is no parser.
+    Parquet,
+}
+
+impl Files {
+    /// Whether files have columns already.
+    pub(super) fn have_columns(&self) -> bool {
+        self.format == Some(Format::Parquet)
+    }
 }
 
 /// A seeded stream of made-up readings.

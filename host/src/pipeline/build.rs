@@ -124,7 +124,8 @@ impl Wiring {
                 (Maker::Parser(Box::new(parser)), inference)
             }
             None => {
-                let stored = stored.as_ref().ok_or_else(|| vec![at("source", &Error::bug("neither parser nor schema"))])?;
+                let stored =
+                    stored.as_ref().ok_or_else(|| vec![at("source", &Error::bug("neither parser nor schema"))])?;
                 (Maker::Columns(Columns::new(stored)), None)
             }
         };
@@ -272,7 +273,8 @@ fn watch(
     }
     let is_taken = |name: &String| kept.columns.fields().iter().any(|field| field.name().eq_ignore_ascii_case(name));
     let partition = |name: &String| {
-        let index = carried.index_of(name).map_err(|error| Error::bug("a folder's column is missing").because(error))?;
+        let index =
+            carried.index_of(name).map_err(|error| Error::bug("a folder's column is missing").because(error))?;
         Ok((index, carried.field(index).clone()))
     };
     // What a file says itself counts more than the folder in which it lies.

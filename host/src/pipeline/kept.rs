@@ -148,9 +148,7 @@ pub(super) async fn peek(
             refuse_other_types(&kept.columns, wanted).map_err(|problem| refused("schema", problem))?;
             kept
         }
-        None if settings.explicit.is_some() => {
-            KeptSchema::first(wanted.clone())
-        }
+        None if settings.explicit.is_some() => KeptSchema::first(wanted.clone()),
         None => {
             let (inferred, partition_columns) = infer(pipeline, file, env).await?;
             let columns = schema::settle(&inferred, settings).map_err(|problem| refused("schema_hints", problem))?;
@@ -272,7 +270,8 @@ async fn infer(pipeline: &Pipeline, file: &PipelineFile, env: &Env) -> Result<(S
     source.select_fields(&fields.unwrap_or_default())?;
     let (out, inbox) = ChunkSender::bounded(SAMPLE_QUEUE);
     let reading = source.read(&range, out);
-    let forks = Mutex::new((0..pipeline.threads.max(1)).map(|_| inference.as_ref().map(Inference::fork)).collect::<Vec<_>>());
+    let forks =
+        Mutex::new((0..pipeline.threads.max(1)).map(|_| inference.as_ref().map(Inference::fork)).collect::<Vec<_>>());
     let chunks = stream::unfold(inbox, async |mut inbox| inbox.recv().await.map(|chunk| (chunk, inbox)));
     let inferring = chunks
         .map(|chunk| {

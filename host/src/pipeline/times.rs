@@ -116,6 +116,7 @@ mod tests {
             fields: RecordBatch::new_empty(Arc::new(Schema::empty())),
             places: places.iter().map(place).collect(),
             unreadable: Vec::new(),
+            rows: None,
         };
         let messages: Vec<u32> = (0..).take(times.len()).collect();
         let rule = TimeRule { column: 0, max_future_skew: 100, has_partitions };

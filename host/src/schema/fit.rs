@@ -23,8 +23,9 @@ use super::text::{list_of, timestamp};
 /// The name of a column whose type has no counterpart.
 pub fn contract_schema(schema: &Schema) -> Result<Schema, String> {
     let field = |field: &FieldRef| {
-        let data_type = contract_type(field.data_type())
-            .ok_or_else(|| format!("the column `{}` has the type {}, which weir does not know", field.name(), field.data_type()))?;
+        let data_type = contract_type(field.data_type()).ok_or_else(|| {
+            format!("the column `{}` has the type {}, which weir does not know", field.name(), field.data_type())
+        })?;
         Ok(Field::new(field.name(), data_type, true))
     };
     schema.fields().iter().map(field).collect::<Result<Vec<_>, String>>().map(Schema::new)
@@ -42,7 +43,9 @@ fn contract_type(data_type: &DataType) -> Option<DataType> {
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Time32(_) | DataType::Time64(_) => {
             DataType::Utf8
         }
-        DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => DataType::Binary,
+        DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => {
+            DataType::Binary
+        }
         DataType::Date32 | DataType::Date64 | DataType::Timestamp(..) => timestamp(),
         DataType::Dictionary(_, values) => contract_type(values)?,
         DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
@@ -133,10 +136,9 @@ fn fit_column(found: &ArrayRef, wanted: &DataType) -> Fitted<ArrayRef> {
     match (found.data_type(), wanted) {
         (found_type, wanted) if found_type == wanted => Ok((Arc::clone(found), None)),
         (DataType::Int64, DataType::Float64) => Ok((cast(found, wanted)?, None)),
-        (
-            DataType::Int64 | DataType::Float64 | DataType::Boolean | DataType::Timestamp(..),
-            DataType::Utf8,
-        ) => Ok((cast(found, wanted)?, None)),
+        (DataType::Int64 | DataType::Float64 | DataType::Boolean | DataType::Timestamp(..), DataType::Utf8) => {
+            Ok((cast(found, wanted)?, None))
+        }
         (DataType::Struct(_), DataType::Struct(fields)) => {
             let parts = found.as_struct();
             let (columns, left) = fit_fields(parts, fields)?;
@@ -179,8 +181,13 @@ mod tests {
     #[test]
     fn what_fits_goes_into_its_column_and_the_rest_is_left_over() {
         check("a bigint", &[r#"{"a":1}"#], "a bigint, b string", &[r#"{"a":1}"#], &[None]);
-        check("a bigint, b string", &[r#"{"a":1,"b":"x"}"#, r#"{"a":2}"#], "a bigint",
-            &[r#"{"a":1}"#, r#"{"a":2}"#], &[Some(r#"{"b":"x","_file_path":"f"}"#), None]);
+        check(
+            "a bigint, b string",
+            &[r#"{"a":1,"b":"x"}"#, r#"{"a":2}"#],
+            "a bigint",
+            &[r#"{"a":1}"#, r#"{"a":2}"#],
+            &[Some(r#"{"b":"x","_file_path":"f"}"#), None],
+        );
         check("a bigint", &[r#"{"a":1}"#], "a double", &[r#"{"a":1.0}"#], &[None]);
         check("a double", &[r#"{"a":1.5}"#], "a bigint", &["{}"], &[Some(r#"{"a":1.5,"_file_path":"f"}"#)]);
         check("a boolean", &[r#"{"a":true}"#], "a string", &[r#"{"a":"true"}"#], &[None]);
@@ -191,7 +198,13 @@ mod tests {
             &[r#"{"l":{"lat":1.5}}"#, r#"{"l":{"lat":2.5}}"#, "{}"],
             &[Some(r#"{"l":{"alt":2},"_file_path":"f"}"#), None, None],
         );
-        check("l array<string>", &[r#"{"l":["x"]}"#], "l array<bigint>", &["{}"], &[Some(r#"{"l":["x"],"_file_path":"f"}"#)]);
+        check(
+            "l array<string>",
+            &[r#"{"l":["x"]}"#],
+            "l array<bigint>",
+            &["{}"],
+            &[Some(r#"{"l":["x"],"_file_path":"f"}"#)],
+        );
     }
 
     #[test]

@@ -86,6 +86,7 @@ impl Check<'_> {
                 raw::Format::Csv => FileFormat::Csv,
                 raw::Format::Text => FileFormat::Text,
                 raw::Format::Binary => FileFormat::Binary,
+                raw::Format::Parquet => FileFormat::Parquet,
             },
             csv_quote: quote?,
             partition_columns: partition_columns?,

@@ -15,6 +15,7 @@ use std::io::Read;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
 use bytes::Bytes;
 
 use super::fields::{FieldPlan, FileFacts, Run};
@@ -172,6 +173,36 @@ impl Assembler {
         raw.truncate(self.bounds.max_message_bytes);
         self.buffer.truncate(self.framed);
         self.reject(file, position, reason, raw)
+    }
+
+    /// Deliver rows that have columns already; the first of them is row `first_row`
+    /// of the file.
+    pub(super) fn rows(&mut self, file: &Arc<FileFacts>, first_row: u64, rows: RecordBatch) -> Flow {
+        let count = rows.num_rows();
+        let end = first_row + count as u64;
+        let positions = match self.fields.wants_positions() {
+            true => (first_row..end).map(|row| i64::try_from(row).unwrap_or(i64::MAX)).collect(),
+            false => Vec::new(),
+        };
+        let run = Run { file: Arc::clone(file), messages: count };
+        let place = Place {
+            first_message: 0,
+            name: Arc::clone(&file.path),
+            positions: Positions::Consecutive { first: first_row },
+        };
+        let chunk = Chunk {
+            payload: Bytes::new(),
+            offsets: vec![0; count + 1],
+            fields: self.fields.build(&[run], positions)?,
+            places: vec![place],
+            unreadable: std::mem::take(&mut self.unreadable),
+            rows: Some(rows),
+        };
+        self.unreadable_bytes = 0;
+        Ok(match self.out.blocking_send(chunk) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(_unwanted) => ControlFlow::Break(()),
+        })
     }
 
     /// Deliver what is gathered.
@@ -339,6 +370,7 @@ impl Assembler {
                 fields,
                 places: std::mem::take(&mut self.places),
                 unreadable: std::mem::take(&mut self.unreadable),
+                rows: None,
             };
             self.unreadable_bytes = 0;
             if self.out.blocking_send(chunk).is_err() {

@@ -118,7 +118,7 @@ impl FileSource {
     }
 
     /// Files with an earlier modification time are not read.
-    fn not_before_us(&self) -> i64 {
+    pub(super) fn not_before_us(&self) -> i64 {
         let aged = self.settings.max_age.map(|age| self.clock.now_us().saturating_sub(micros(age)));
         aged.into_iter().chain(self.ledger.dropped_before_us()).max().unwrap_or(i64::MIN)
     }

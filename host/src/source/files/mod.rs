@@ -15,6 +15,7 @@
 
 mod assembler;
 mod clean;
+mod columns;
 mod discovery;
 mod fields;
 mod framing;

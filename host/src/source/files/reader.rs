@@ -24,9 +24,11 @@ use chrono::{DateTime, Utc};
 use flate2::bufread::MultiGzDecoder;
 use futures::{StreamExt, TryStreamExt, stream};
 use object_store::{GetResult, ObjectMeta, ObjectStoreExt};
+use parquet::file::reader::ChunkReader;
 use tokio::sync::mpsc;
 
 use super::assembler::{Assembler, Flow, go_on};
+use super::columns;
 use super::fields::{FieldPlan, FileFacts};
 use super::framing::{Framer, Framing};
 use super::left::{Left, Why};
@@ -230,12 +232,47 @@ impl Assembly {
                 if !is_unchanged(&facts.entry, &local) {
                     return self.leave(facts, Why::Changed);
                 }
+                if self.framing.format == FileFormat::Parquet {
+                    let rows = local.try_clone().map_err(|error| broken(facts, error))?;
+                    return self.rows(facts, rows, Some(&local));
+                }
                 return self.read(facts, &local, Some(&local));
+            }
+            Opened::Whole(bytes) if self.framing.format == FileFormat::Parquet => return self.rows(facts, bytes, None),
+            Opened::Stream(mut blocks) if self.framing.format == FileFormat::Parquet => {
+                let blocks = std::iter::from_fn(|| blocks.blocking_recv());
+                return match columns::whole(facts.entry.size, blocks).map_err(|error| broken(facts, error))? {
+                    Ok(bytes) => self.rows(facts, bytes, None),
+                    Err(reason) => self.assembler.fail(facts, reason),
+                };
             }
             Opened::Whole(bytes) => Box::new(bytes.reader()),
             Opened::Stream(blocks) => Box::new(Blocks { blocks, block: Bytes::new() }),
         };
         self.read(facts, source, None)
+    }
+
+    /// Read the rows of a file; `local` is it if it may change meanwhile.
+    fn rows<R: ChunkReader + 'static>(
+        &mut self,
+        facts: &Arc<FileFacts>,
+        input: R,
+        local: Option<&std::fs::File>,
+    ) -> Flow {
+        let read = match columns::read(&mut self.assembler, facts, input)? {
+            ControlFlow::Continue(read) => read,
+            ControlFlow::Break(()) => return Ok(ControlFlow::Break(())),
+        };
+        if local.is_some_and(|file| !is_unchanged(&facts.entry, file)) {
+            return self.assembler.fail(facts, "the file changed while it was read".to_owned());
+        }
+        match read {
+            Ok(()) => {
+                self.left.was_read(&facts.path);
+                Ok(ControlFlow::Continue(()))
+            }
+            Err(reason) => self.assembler.fail(facts, reason),
+        }
     }
 
     /// Read a file to its end; `local` is it if it may change meanwhile.
@@ -353,6 +390,8 @@ impl<R: Read> Read for Watched<R> {
 
 #[cfg(test)]
 mod tests {
+    use object_store::path::Path;
+
     use super::*;
 
     #[test]

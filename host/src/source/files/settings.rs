@@ -24,6 +24,8 @@ pub enum FileFormat {
     Text,
     /// One message a file.
     Binary,
+    /// Rows that have columns; there is nothing to parse.
+    Parquet,
 }
 
 /// A folder of files.

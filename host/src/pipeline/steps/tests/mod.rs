@@ -77,6 +77,7 @@ fn chunk(rows: &[Row]) -> Chunk {
         fields: nothing(),
         places: rows.iter().enumerate().map(place).collect(),
         unreadable: Vec::new(),
+        rows: None,
     }
 }
 

@@ -80,7 +80,8 @@ impl Framer {
             FileFormat::JsonLines => Self::Lines(LineFramer::json()),
             FileFormat::Csv => Self::Csv(CsvFramer::new(framing.csv_quote, framing.block_bytes)),
             FileFormat::Text => Self::Lines(LineFramer::text()),
-            FileFormat::Binary => Self::Whole(0),
+            // Rows of Parquet are not framed at all.
+            FileFormat::Binary | FileFormat::Parquet => Self::Whole(0),
         }
     }
 
