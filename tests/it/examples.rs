@@ -4,8 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use weir_tests::azurite::Azurite;
 use weir_tests::binary::{succeed, text, weir};
 use weir_tests::event_hubs::{LocalHubs, Settings};
+use weir_tests::hosts::put_input;
 use weir_tests::{python, root};
 
 /// A copy of an example, so that running it leaves no traces in the checkout. Its
@@ -200,4 +202,50 @@ fn stateful_example_at_speed_puts_every_reading_into_a_window() {
     for kind in ["CRITICAL_TEMPERATURE", "HIGH_TEMPERATURE", "CRITICAL_BATTERY", "LOW_BATTERY"] {
         assert!(alerts.contains(kind), "{kind}");
     }
+}
+
+/// The rows of the second job, what it rescued, and what it rejected.
+#[track_caller]
+fn check_autoloader_parsed(folder: &Path, letters: &str) {
+    let table = "data/tables/autoloader_parsed";
+    let columns = "deviceId,local_ts,temperature,humidity,pressure,battery,lat,lon,status";
+    let show = ["table", "show", table, "--json", "--columns", columns];
+    check_rows("02-auto-loader", folder, &show, "autoloader_parsed.jsonl");
+    let all = succeed(folder, &["table", "show", table, "--json"]);
+    let rows = all.lines().map(|row| serde_json::from_str::<serde_json::Value>(row).unwrap());
+    let (rescued, clean): (Vec<_>, Vec<_>) = rows.partition(|row| row["deviceId"] == "sensor-003");
+    assert!(clean.iter().all(|row| row["_rescued_data"].is_null()), "{all}");
+    let rescued: serde_json::Value = serde_json::from_str(rescued[0]["_rescued_data"].as_str().unwrap()).unwrap();
+    assert_eq!(rescued["temperature"], "22,5");
+    assert!(rescued["_file_path"].as_str().unwrap().ends_with("input/2025-10-05-1845.json"), "{rescued}");
+    assert!(letters.contains("2025-10-05-1845.json") && letters.contains("1 of 1 rows"), "{letters}");
+}
+
+#[test]
+fn auto_loader_example_gives_the_expected_rows_and_rescues_what_does_not_fit() {
+    let folder = copy("02-auto-loader");
+    let shown = succeed(folder.path(), &["run", "pipeline.toml", "--show"]);
+    assert!(shown.contains("5 of 5 rows"), "{shown}");
+    check_autoloader_parsed(folder.path(), &succeed(folder.path(), &["dead-letters", "pipeline.toml"]));
+    succeed(folder.path(), &["run", "pipeline.toml"]);
+    check_autoloader_parsed(folder.path(), &succeed(folder.path(), &["dead-letters", "pipeline.toml"]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn auto_loader_example_gives_the_same_rows_from_azurite_with_one_changed_line() {
+    let folder = copy("02-auto-loader");
+    let azurite = Azurite::shared().await;
+    let cloud = azurite.folder();
+    for entry in fs::read_dir(folder.path().join("input")).unwrap().map(Result::unwrap) {
+        let text = fs::read_to_string(entry.path()).unwrap();
+        put_input(&cloud.store, [(entry.file_name().into_string().unwrap(), text)]).await;
+    }
+    let path = folder.path().join("pipeline.toml");
+    let text = fs::read_to_string(&path).unwrap();
+    let line = "path = \"input/\"";
+    assert_eq!(text.matches(line).count(), 1);
+    fs::write(&path, text.replace(line, &format!("path = \"{}/input\"", cloud.url))).unwrap();
+    let output = weir(folder.path(), &["run", "pipeline.toml"]).envs(azurite.environment()).output().unwrap();
+    assert!(output.status.success(), "{}", weir_tests::binary::text(&output));
+    check_autoloader_parsed(folder.path(), &succeed(folder.path(), &["dead-letters", "pipeline.toml"]));
 }
