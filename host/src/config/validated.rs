@@ -206,7 +206,7 @@ pub enum SourceConfig {
     /// Messages of an event hub.
     EventHubs(Box<EventHubsSettings>),
     /// Files in a folder.
-    Files(FilesSettings),
+    Files(Box<FilesSettings>),
     /// Made-up readings.
     Generator(GeneratorSettings),
 }

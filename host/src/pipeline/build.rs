@@ -324,7 +324,7 @@ pub(super) fn refused(file: &PipelineFile, config: &PluginConfig, error: Configu
 pub(super) fn source(pipeline: &Pipeline, env: &Env) -> Result<Box<dyn Source>> {
     let chunks = pipeline.chunk_bounds;
     match &pipeline.source {
-        SourceConfig::Files(settings) => Ok(Box::new(FileSource::new(settings.clone(), env, chunks)?)),
+        SourceConfig::Files(settings) => Ok(Box::new(FileSource::new((**settings).clone(), env, chunks)?)),
         SourceConfig::EventHubs(settings) => Ok(Box::new(EventHubsSource::new((**settings).clone(), env, chunks)?)),
         SourceConfig::Generator(settings) => Ok(Box::new(GeneratorSource::new(settings.clone(), env, chunks)?)),
     }

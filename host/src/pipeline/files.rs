@@ -113,7 +113,7 @@ async fn place(path: &str, folder: &Storage, target: Option<&Storage>) -> Result
 
 fn settings_of(pipeline: &Pipeline) -> Result<&FilesSettings> {
     match &pipeline.source {
-        SourceConfig::Files(settings) => Ok(settings),
+        SourceConfig::Files(settings) => Ok(settings.as_ref()),
         SourceConfig::EventHubs(_) | SourceConfig::Generator(_) => Err(Error::config(format!(
             "the pipeline `{}` does not read files: there is no ledger to ask",
             pipeline.name

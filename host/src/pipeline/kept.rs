@@ -104,27 +104,12 @@ impl NewColumns {
     }
 }
 
-/// The schema that a run begins with, which is stored; none if the parser has its
+/// The schema that a run begins with, once it is kept; none if the parser has its
 /// own.
 ///
 /// # Errors
 /// Config if settings contradict what is stored, or if there is nothing to infer
 /// from; what source and plugin fail with.
-pub(super) async fn resolve(
-    pipeline: &Pipeline,
-    file: &PipelineFile,
-    env: &Env,
-    checkpoint: &Checkpoint,
-) -> Result<Option<KeptSchema>> {
-    let Some(kept) = peek(pipeline, file, env, Some(checkpoint)).await? else { return Ok(None) };
-    let columns = Arc::clone(&kept.columns);
-    store(checkpoint, env, kept, |current| Ok(schema::extend(current, &columns))).await.map(Some)
-}
-
-/// The schema that a run would begin with; stores nothing.
-///
-/// # Errors
-/// As [`resolve`].
 pub(super) async fn peek(
     pipeline: &Pipeline,
     file: &PipelineFile,
@@ -159,6 +144,15 @@ pub(super) async fn peek(
     refuse_other_types(&kept.columns, &hinted).map_err(|problem| refused("schema_hints", problem))?;
     let columns = schema::extend(&schema::extend(&kept.columns, wanted), &hinted);
     Ok(Some(KeptSchema { columns: Arc::new(columns), ..kept }))
+}
+
+/// Store the schema that a run begins with, unless it is stored already.
+///
+/// # Errors
+/// What the store fails with.
+pub(super) async fn keep(checkpoint: &Checkpoint, env: &Env, peeked: KeptSchema) -> Result<KeptSchema> {
+    let columns = Arc::clone(&peeked.columns);
+    store(checkpoint, env, peeked, |current| Ok(schema::extend(current, &columns))).await
 }
 
 /// The next version, with the columns that an epoch has met.

@@ -69,18 +69,19 @@ pub async fn run(
     report: &mut dyn Report,
 ) -> Result<Summary> {
     let mut seen = Seen::new(env);
-    // What is wrong with a pipeline must not leave a checkpoint behind; where a
-    // schema is inferred, that has to come first.
-    let first = match pipeline.schema {
-        None => Some(wire(pipeline, file, env, None, None).await?),
-        Some(_) => None,
-    };
-    let checkpoint = Arc::new(Checkpoint::open(env.storage(&pipeline.checkpoint)?, &pipeline.name, env).await?);
-    let mut kept = kept::resolve(pipeline, file, env, &checkpoint).await?;
-    let mut wiring = match first {
-        Some(wiring) => wiring,
-        None => wire(pipeline, file, env, kept.as_ref(), None).await?,
-    };
+    // What is wrong with a pipeline must not leave a checkpoint behind.
+    let storage = env.storage(&pipeline.checkpoint)?;
+    let mut kept = kept::peek(pipeline, file, env, Checkpoint::find(storage.clone()).await?.as_ref()).await?;
+    let mut wiring = wire(pipeline, file, env, kept.as_ref(), None).await?;
+    let checkpoint = Arc::new(Checkpoint::open(storage, &pipeline.name, env).await?);
+    if let Some(peeked) = kept {
+        let stored = kept::keep(&checkpoint, env, peeked.clone()).await?;
+        if stored.columns != peeked.columns {
+            // Another host has begun at the same time.
+            wiring = wire(pipeline, file, env, Some(&stored), None).await?;
+        }
+        kept = Some(stored);
+    }
     loop {
         let parts = wiring.open(pipeline, env).await?;
         let schema = kept.as_ref().map(|kept| kept.version);

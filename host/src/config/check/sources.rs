@@ -98,7 +98,7 @@ impl Check<'_> {
             clean: clean?.map(|how| CleanSource { how, retention }),
             folder,
         };
-        Some(ChosenSource { config: SourceConfig::Files(settings), max_files, max_bytes })
+        Some(ChosenSource { config: SourceConfig::Files(Box::new(settings)), max_files, max_bytes })
     }
 
     fn partition_columns(&mut self, raw: Vec<Option<String>>) -> Option<Vec<String>> {

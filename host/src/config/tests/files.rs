@@ -15,7 +15,7 @@ fn pipeline(keys: &str) -> Pipeline {
 
 fn settings(keys: &str) -> FilesSettings {
     let SourceConfig::Files(settings) = pipeline(keys).source else { panic!("it is files") };
-    settings
+    *settings
 }
 
 #[test]

@@ -88,7 +88,8 @@ impl CsvFramer {
     /// A second quote in quotes closes and opens again, and stands for itself.
     fn quote_at(&mut self, at: usize, block: &[u8]) {
         let before = at.checked_sub(1).map_or(self.before, |before| block[before]);
-        self.in_quotes = !self.in_quotes && !(before.is_ascii_alphanumeric() || before == b' ' || before >= 0x80);
+        let is_literal = before.is_ascii_alphanumeric() || before == b' ' || !before.is_ascii();
+        self.in_quotes = !self.in_quotes && !is_literal;
     }
 
     fn record_ended(&mut self, end: u64, frames: &mut Vec<Frame>) {
