@@ -93,7 +93,15 @@ fn only_env_and_pipeline_start_tasks_and_threads() {
 
 #[test]
 fn modules_say_what_they_are_for_and_files_stay_small() {
-    for folder in ["host/src", "tests", "plugins/sdk/src", "plugins/values/src", "plugins/json/src", "plugins/csv/src", "plugins/build/src"] {
+    for folder in [
+        "host/src",
+        "tests",
+        "plugins/sdk/src",
+        "plugins/values/src",
+        "plugins/json/src",
+        "plugins/csv/src",
+        "plugins/build/src",
+    ] {
         for path in sources(&root().join(folder)) {
             let text = fs::read_to_string(&path).unwrap();
             assert!(text.starts_with("//!"), "{} does not open with `//!`", path.display());

@@ -39,7 +39,7 @@ def value(kind, value):
     if kind == "time": return datetime.datetime.fromisoformat(value)
     if kind == "decimal": return decimal.Decimal(value)
     return value
-columns = json.loads(sys.argv[2])
+columns = json.load(open(sys.argv[2]))
 arrays = [pa.array([value(kind, one) for one in values], types[kind]) for kind, values in columns.values()]
 pq.write_table(pa.Table.from_arrays(arrays, names=list(columns)), sys.argv[1])
 "#;
@@ -54,7 +54,9 @@ fn project() -> tempfile::TempDir {
 
 fn write(folder: &Path, name: &str, columns: &Value) {
     let path = folder.join("input").join(name);
-    python::script(WRITE, &[path.to_str().unwrap(), &columns.to_string()]);
+    let listed = folder.join("columns.json");
+    fs::write(&listed, columns.to_string()).unwrap();
+    python::script(WRITE, &[path.to_str().unwrap(), listed.to_str().unwrap()]);
 }
 
 fn rows(folder: &Path) -> Vec<Value> {

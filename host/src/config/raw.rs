@@ -371,7 +371,7 @@ pub(super) struct Table {
     #[schemars(extend("default" = "128MiB"))]
     pub(super) target_file_size: Option<Size>,
     /// What becomes of columns that the pipeline has and an existing table does
-    /// not: `add-columns` where weir adds new columns of files, else `fixed`.
+    /// not: `add-columns` where weir keeps the schema of files, else `fixed`.
     pub(super) schema_evolution: Option<TableEvolution>,
 }
 

@@ -45,7 +45,14 @@ impl Columns {
 
     /// `fields` has the message fields that are asked for, one row for each row.
     fn make(&self, chunk: &Chunk, fields: &RecordBatch) -> Result<Produced> {
-        let rows = chunk.rows.as_ref().ok_or_else(|| Error::bug("a chunk of columns has none"))?;
+        let Some(rows) = &chunk.rows else {
+            if chunk.messages() > 0 {
+                return Err(Error::bug("a chunk of columns has none"));
+            }
+            // Nothing but what could not be read.
+            let rows = RecordBatch::new_empty(Arc::clone(&self.output));
+            return Ok(Produced { rows, origins: Vec::new(), rejected: Vec::new() });
+        };
         let files = fields.columns().first().map(|files| files.as_string::<i32>());
         let (fitted, left) =
             schema::fit(rows, &self.columns, |row| files.map_or("", |files| files.value(row))).map_err(unfit)?;

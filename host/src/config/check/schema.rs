@@ -39,9 +39,8 @@ impl Check<'_> {
             (Some(raw::SchemaEvolution::FailOnNewColumns), _) => Evolution::FailOnNewColumns,
             (Some(raw::SchemaEvolution::None), _) | (None, Some(_)) => Evolution::None,
         };
-        if matches!(evolution, Evolution::AddNewColumns | Evolution::AddNewColumnsAndStop) {
-            self.evolution = TableEvolution::AddColumns;
-        }
+        // The schema gets columns by hints and by hand, too.
+        self.evolution = TableEvolution::AddColumns;
         let rescued = raw.rescued_data_column.clone();
         if rescued.as_deref().is_some_and(|name| name.trim().is_empty()) {
             self.wrong(&at("rescued_data_column"), "the name is empty", None);
