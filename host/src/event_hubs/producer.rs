@@ -1,5 +1,6 @@
 //! Sending to an event hub, in batches.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use azure_core_amqp::message::{AmqpMessageBody, AmqpMessageProperties};
@@ -52,15 +53,25 @@ pub struct Sent {
     pub trouble: Option<Trouble>,
 }
 
+/// How long the first message of a connection waits for the link's credit to come.
+///
+/// The client loses the news of credit that comes in the very moment in which it
+/// finds that it has none: `SenderFlowState::consume` of fe2o3-amqp 0.16.2 begins to
+/// listen after it looked, and `notify_waiters` keeps nothing for later. The service
+/// grants credit right behind the attach, so that is the moment of the first send,
+/// which would wait for ever.
+const CREDIT_COMES_WITHIN: Duration = Duration::from_millis(50);
+
 /// A connection for sending.
 pub struct Producer {
     client: ProducerClient,
     timeout: Duration,
+    has_credit: AtomicBool,
 }
 
 impl Producer {
     pub(super) fn new(client: ProducerClient, timeout: Duration) -> Self {
-        Self { client, timeout }
+        Self { client, timeout, has_credit: AtomicBool::new(false) }
     }
 
     /// Send messages in their order, neighbours with the same key in one batch.
@@ -81,6 +92,9 @@ impl Producer {
         let Some(first) = messages.first() else { return Ok(0) };
         let options = EventDataBatchOptions { partition_key: first.partition_key.clone(), ..Default::default() };
         let batch = within(self.timeout, "preparing to send", self.client.create_batch(Some(options))).await?;
+        if !self.has_credit.swap(true, Ordering::Relaxed) {
+            tokio::time::sleep(CREDIT_COMES_WITHIN).await;
+        }
         let mut count = 0;
         for message in messages.iter().take_while(|message| message.partition_key == first.partition_key) {
             if !add(&batch, message)? {
