@@ -47,6 +47,17 @@ impl<T> Worker<T> {
     }
 }
 
+/// Start a thread with an async runtime that has no other thread, for as long as
+/// the work takes. Of several tasks in it one runs at a time.
+///
+/// # Errors
+/// Unavailable if the system has no thread or no runtime to give.
+pub fn solitary<F: Future<Output = ()>>(name: &str, work: impl FnOnce() -> F + Send + 'static) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Error::unavailable(format!("cannot start {name}")).because(error))?;
+    worker(name, move || runtime.block_on(work())).map(drop)
+}
+
 /// Start a task that nobody waits for, such as listening for signals.
 pub fn detached(task: impl Future<Output = ()> + Send + 'static) {
     drop(tokio::spawn(task));

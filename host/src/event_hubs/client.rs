@@ -89,6 +89,11 @@ impl HubSettings {
     /// # Errors
     /// What goes wrong; nothing is tried twice.
     pub async fn producer(&self, timeout: Duration) -> Result<Producer, Trouble> {
+        let hub = self.clone();
+        Producer::start(timeout, move || async move { hub.open_for_sending(timeout).await }).await
+    }
+
+    async fn open_for_sending(&self, timeout: Duration) -> Result<ProducerClient, Trouble> {
         choose_cryptography();
         let mut builder = ProducerClient::builder()
             .with_application_id(connection_name())
@@ -107,8 +112,7 @@ impl HubSettings {
                 }
             }
         };
-        let client = within(timeout, &format!("connecting to the {self}"), opening).await?;
-        Ok(Producer::new(client, timeout))
+        within(timeout, &format!("connecting to the {self}"), opening).await
     }
 
     fn amqp_transport(&self) -> AmqpTransport {

@@ -1,15 +1,16 @@
 //! Sending to an event hub, in batches.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use azure_core_amqp::message::{AmqpMessageBody, AmqpMessageProperties};
 use azure_messaging_eventhubs::models::AmqpMessage;
 use azure_messaging_eventhubs::{EventDataBatch, EventDataBatchOptions, ProducerClient};
 use bytes::Bytes;
+use tokio::sync::{mpsc, oneshot};
 
 use super::client::{GOODBYE, within};
 use super::{Trouble, TroubleKind};
+use crate::env;
 
 /// A message that is to be sent.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -53,30 +54,97 @@ pub struct Sent {
     pub trouble: Option<Trouble>,
 }
 
-/// How long the first message of a connection waits for the link's credit to come.
+/// A connection for sending, on a thread of its own.
 ///
-/// The client loses the news of credit that comes in the very moment in which it
-/// finds that it has none: `SenderFlowState::consume` of fe2o3-amqp 0.16.2 begins to
-/// listen after it looked, and `notify_waiters` keeps nothing for later. The service
-/// grants credit right behind the attach, so that is the moment of the first send,
-/// which would wait for ever.
-const CREDIT_COMES_WITHIN: Duration = Duration::from_millis(50);
-
-/// A connection for sending.
+/// The client loses what comes while it is about to wait for it: news of credit
+/// (`SenderFlowState::consume` of fe2o3-amqp 0.16.2 listens after it has looked), and
+/// the answer to a message that is not noted as sent yet
+/// (`send_payload_with_transfer`). Where its tasks share one thread nothing can come
+/// in between; elsewhere a send may hang until its deadline.
 pub struct Producer {
-    client: ProducerClient,
+    orders: mpsc::Sender<Order>,
     timeout: Duration,
-    has_credit: AtomicBool,
+}
+
+/// What the thread is asked to do, and where it says what came of it.
+enum Order {
+    Send(Vec<Outgoing>, oneshot::Sender<Sent>),
+    Close(oneshot::Sender<()>),
 }
 
 impl Producer {
-    pub(super) fn new(client: ProducerClient, timeout: Duration) -> Self {
-        Self { client, timeout, has_credit: AtomicBool::new(false) }
+    /// A connection that `open` opens.
+    ///
+    /// # Errors
+    /// What goes wrong with that.
+    pub(super) async fn start<F: Future<Output = Result<ProducerClient, Trouble>>>(
+        timeout: Duration,
+        open: impl FnOnce() -> F + Send + 'static,
+    ) -> Result<Self, Trouble> {
+        let (orders, inbox) = mpsc::channel(1);
+        let (opened, told) = oneshot::channel();
+        let thread = env::solitary("weir-send", move || async move {
+            match open().await {
+                Ok(client) => {
+                    // Without a listener nobody gives orders either.
+                    let _unwanted = opened.send(Ok(()));
+                    Sending { client, timeout }.run(inbox).await;
+                }
+                Err(trouble) => drop(opened.send(Err(trouble))),
+            }
+        });
+        thread.map_err(|error| Trouble::gone(error.to_string()))?;
+        told.await.map_err(|_| ended())??;
+        Ok(Self { orders, timeout })
     }
 
     /// Send messages in their order, neighbours with the same key in one batch.
     /// Nothing is tried twice.
     pub async fn send(&self, messages: &[Outgoing]) -> Sent {
+        let (sent, told) = oneshot::channel();
+        let ordered = self.orders.send(Order::Send(messages.to_vec(), sent)).await;
+        let lost = || Sent { messages: 0, trouble: Some(ended()) };
+        if ordered.is_err() {
+            return lost();
+        }
+        told.await.unwrap_or_else(|_| lost())
+    }
+
+    /// Say goodbye. A connection that does not answer is left alone.
+    pub async fn close(self) {
+        let (closed, told) = oneshot::channel();
+        if self.orders.send(Order::Close(closed)).await.is_ok() {
+            let _said = tokio::time::timeout(self.timeout.min(GOODBYE), told).await;
+        }
+    }
+}
+
+fn ended() -> Trouble {
+    Trouble::gone("the thread that sends ended")
+}
+
+/// What the thread works with.
+struct Sending {
+    client: ProducerClient,
+    timeout: Duration,
+}
+
+impl Sending {
+    async fn run(self, mut orders: mpsc::Receiver<Order>) {
+        while let Some(order) = orders.recv().await {
+            match order {
+                // Whoever does not wait any more does not want to know.
+                Order::Send(messages, sent) => drop(sent.send(self.send(&messages).await)),
+                Order::Close(closed) => {
+                    let _said = within(self.timeout.min(GOODBYE), "closing", self.client.close()).await;
+                    let _unwanted = closed.send(());
+                    return;
+                }
+            }
+        }
+    }
+
+    async fn send(&self, messages: &[Outgoing]) -> Sent {
         let mut sent = 0;
         while sent < messages.len() {
             match self.send_batch(&messages[sent..]).await {
@@ -92,9 +160,6 @@ impl Producer {
         let Some(first) = messages.first() else { return Ok(0) };
         let options = EventDataBatchOptions { partition_key: first.partition_key.clone(), ..Default::default() };
         let batch = within(self.timeout, "preparing to send", self.client.create_batch(Some(options))).await?;
-        if !self.has_credit.swap(true, Ordering::Relaxed) {
-            tokio::time::sleep(CREDIT_COMES_WITHIN).await;
-        }
         let mut count = 0;
         for message in messages.iter().take_while(|message| message.partition_key == first.partition_key) {
             if !add(&batch, message)? {
@@ -109,11 +174,6 @@ impl Producer {
         }
         within(self.timeout, "sending", self.client.send_batch(batch, None)).await?;
         Ok(count)
-    }
-
-    /// Say goodbye. A connection that does not answer is left alone.
-    pub async fn close(self) {
-        let _said = within(self.timeout.min(GOODBYE), "closing", self.client.close()).await;
     }
 }
 
