@@ -19,7 +19,7 @@ pub use back_off::back_off;
 pub use clock::{Clock, ManualClock, Stopwatch, SystemClock, micros_of};
 pub use location::Location;
 pub use storage::{OpenStore, PutIfAbsent, Storage, SystemStores};
-pub use threads::{Task, Worker, available_cores, blocking, detached, solitary, task, worker};
+pub use threads::{Task, Worker, available_cores, blocking, detached, solitary, solitary_task, task, worker};
 
 use crate::model::AttemptId;
 

@@ -5,6 +5,8 @@
 
 use std::thread::JoinHandle;
 
+use tokio::sync::oneshot;
+
 use crate::{Error, Result};
 
 /// How many cores this process may use.
@@ -66,16 +68,43 @@ pub fn detached(task: impl Future<Output = ()> + Send + 'static) {
 /// A task that ends when this is dropped.
 #[derive(Debug)]
 #[must_use = "a task ends when its handle is dropped"]
-pub struct Task(tokio::task::AbortHandle);
+pub struct Task(Running);
+
+/// Where a task runs, and what ends it.
+#[derive(Debug)]
+enum Running {
+    /// Among others.
+    Shared(tokio::task::AbortHandle),
+    /// On a thread of its own, as long as this is there.
+    Solitary { _alive: oneshot::Sender<()> },
+}
 
 /// Start a task that works beside others, such as receiving, for as long as
 /// somebody holds it.
 pub fn task(task: impl Future<Output = ()> + Send + 'static) -> Task {
-    Task(tokio::spawn(task).abort_handle())
+    Task(Running::Shared(tokio::spawn(task).abort_handle()))
+}
+
+/// The same on a thread of its own, as [`solitary`] starts it.
+///
+/// # Errors
+/// As [`solitary`].
+pub fn solitary_task<F: Future<Output = ()>>(name: &str, work: impl FnOnce() -> F + Send + 'static) -> Result<Task> {
+    let (alive, ended) = oneshot::channel();
+    solitary(name, move || async move {
+        tokio::select! {
+            () = work() => {}
+            _dropped = ended => {}
+        }
+    })?;
+    Ok(Task(Running::Solitary { _alive: alive }))
 }
 
 impl Drop for Task {
     fn drop(&mut self) {
-        self.0.abort();
+        match &self.0 {
+            Running::Shared(task) => task.abort(),
+            Running::Solitary { .. } => {}
+        }
     }
 }

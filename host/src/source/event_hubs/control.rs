@@ -15,7 +15,7 @@ use super::outage::Outage;
 use super::reception::{Reception, made_anew};
 use super::settings::EventHubsSettings;
 use super::starts;
-use crate::env::{Clock, Task, task};
+use crate::env::{Clock, Task, solitary_task, task};
 use crate::event_hubs::{Connection, PartitionState, Trouble};
 use crate::model::PartitionId;
 use crate::source::{ChunkBounds, IncidentKind, Incidents};
@@ -246,7 +246,10 @@ impl Receiving {
             clock: Arc::clone(&self.clock),
             prefetch_bytes: self.prefetch_bytes,
         };
-        self.partitions.add(Received { feed, _reception: task(reception.run()) });
+        let name = format!("weir-receive-{}", feed.partition());
+        let reception = solitary_task(&name, move || reception.run());
+        let reception = reception.map_err(|error| feed.fail(error)).ok();
+        self.partitions.add(Received { feed, _reception: reception });
     }
 
     /// Look for partitions that appear, and for the ends of those that lag.
@@ -302,7 +305,7 @@ pub(super) struct Partitions {
 /// A partition that is received for as long as this lives.
 struct Received {
     feed: Arc<Feed>,
-    _reception: Task,
+    _reception: Option<Task>,
 }
 
 impl Partitions {

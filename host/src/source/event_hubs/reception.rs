@@ -1,6 +1,10 @@
 //! The task that receives one partition: opens a connection where its feed
 //! stands, takes in what comes, and begins anew after any trouble.
 //!
+//! It has a thread of its own with all tasks of its connection: these lose what comes
+//! between looking and listening (see `event_hubs::Producer`), and a partition then
+//! stands still until the silence is noticed; and so a message wakes no other thread.
+//!
 //! It opens a new connection after every error, behind the last message that it
 //! has; whatever comes twice is left out, whatever is missing is a gap. So a
 //! connection may break at any moment.
