@@ -127,9 +127,20 @@ async fn job_on_azurite_gives_tables_that_python_deltalake_reads_and_restarts_wh
 
 #[tokio::test(flavor = "multi_thread")]
 async fn kill_while_files_come_to_azurite_loses_and_doubles_nothing() {
+    check_kills(PIPELINE).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kill_while_files_without_a_declared_schema_come_to_azurite_loses_and_doubles_nothing() {
+    let kept = PIPELINE.replace("config = { columns = \"number bigint, device string\" }", "");
+    check_kills(&kept.replace("[source.files]", "[source.files]\ninfer_column_types = true")).await;
+}
+
+async fn check_kills(pipeline: &str) {
     const FILES: usize = 40;
     const READINGS_EACH: usize = 50;
     let project = Project::new().await;
+    fs::write(project.folder.path().join("pipeline.toml"), pipeline.replace("AT", &project.cloud.url)).unwrap();
     let kills = number("WEIR_TEST_KILLS").unwrap_or(KILLS);
     let seed = number("WEIR_TEST_SEED").unwrap_or_else(|| u64::from(std::process::id()));
     let mut random = Random(seed);
