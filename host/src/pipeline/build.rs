@@ -373,12 +373,13 @@ pub(super) fn table_settings(table: &TableConfig) -> TableSettings {
 /// tables ask for.
 fn wanted_fields(pipeline: &Pipeline, parser: &[String], partitions: &[String]) -> Vec<String> {
     let mut wanted = parser.to_vec();
-    let new: Vec<String> = partitions.iter().filter(|name| !wanted.contains(name)).cloned().collect();
-    wanted.extend(new);
-    for column in pipeline.all_tables().filter_map(|table| table.columns.as_ref()).flatten() {
-        if let ColumnFrom::Message(name) = &column.from
-            && !wanted.contains(name)
-        {
+    let columns = pipeline.all_tables().filter_map(|table| table.columns.as_ref()).flatten();
+    let fields = columns.filter_map(|column| match &column.from {
+        ColumnFrom::Message(name) => Some(name),
+        ColumnFrom::Row(_) | ColumnFrom::Rest | ColumnFrom::EpochTime => None,
+    });
+    for name in partitions.iter().chain(fields) {
+        if !wanted.contains(name) {
             wanted.push(name.clone());
         }
     }

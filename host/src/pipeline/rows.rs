@@ -15,7 +15,7 @@ use crate::source::Chunk;
 use crate::{Error, Result};
 
 /// What the fields of messages may take for the rows of one chunk.
-pub(super) const MAX_FIELD_BYTES: usize = 1 << 30;
+const MAX_FIELD_BYTES: usize = 1 << 30;
 
 /// Where a column of a table comes from, by index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,11 +87,7 @@ impl Projection {
         let column = |origin: &Origin| -> Result<ArrayRef> {
             match (origin, &indices) {
                 (Origin::Row(index), _) => Ok(Arc::clone(rows.column(*index))),
-                (Origin::Message(index), Some(indices)) => {
-                    let repeated =
-                        |reason| Error::plugin(format!("a plugin makes too many rows of a message: {reason}"));
-                    spread(fields.column(*index), indices, MAX_FIELD_BYTES).map_err(repeated)
-                }
+                (Origin::Message(index), Some(indices)) => of_messages(fields.column(*index), indices),
                 (Origin::Message(_), None) => Err(Error::bug("the messages of the rows are not known")),
                 (Origin::EpochTime, _) => {
                     let times = TimestampMicrosecondArray::from_value(clock_us, rows.num_rows());
@@ -103,6 +99,15 @@ impl Projection {
         let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
         RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options).map_err(unfit)
     }
+}
+
+/// The message field of each row; `messages[i]` is the message of row i.
+///
+/// # Errors
+/// Plugin if so many rows come from a message that its field takes too much room.
+pub(super) fn of_messages(field: &ArrayRef, messages: &UInt32Array) -> Result<ArrayRef> {
+    let repeated = |reason| Error::plugin(format!("a plugin makes too many rows of a message: {reason}"));
+    spread(field, messages, MAX_FIELD_BYTES).map_err(repeated)
 }
 
 pub(super) fn unfit(error: arrow::error::ArrowError) -> Error {

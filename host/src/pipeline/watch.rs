@@ -7,11 +7,11 @@ use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array};
 use arrow::datatypes::{Field, Schema, SchemaRef};
 
 use super::kept::NewColumns;
-use super::rows::{MAX_FIELD_BYTES, unfit};
-use crate::plugin::{Inference, Messages, spread};
+use super::rows::{of_messages, unfit};
+use crate::Result;
+use crate::plugin::{Inference, Messages};
 use crate::schema::{self, RESCUED, SchemaSettings};
 use crate::source::Chunk;
-use crate::{Error, Result};
 
 /// What is done to the rows of a parser that has a kept schema, by one worker.
 pub(super) struct Watch {
@@ -120,8 +120,7 @@ impl Watch {
         if !self.partition_columns.is_empty() {
             let messages = UInt32Array::from(origins.to_vec());
             for index in &self.partition_columns {
-                let too_much = |reason| Error::plugin(format!("a plugin makes too many rows of a message: {reason}"));
-                columns.push(spread(fields.column(*index), &messages, MAX_FIELD_BYTES).map_err(too_much)?);
+                columns.push(of_messages(fields.column(*index), &messages)?);
             }
         }
         if let Some(rescued) = self.rescued.filter(|_| self.shows_rescued) {
