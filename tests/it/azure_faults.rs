@@ -7,7 +7,6 @@ use std::time::Duration;
 use futures::future::join_all;
 use object_store::prefix::PrefixStore;
 use object_store::{BackoffConfig, ObjectStore, RetryConfig};
-use weir::ErrorKind;
 use weir::env::{Location, PutIfAbsent};
 use weir_tests::azurite::{ACCOUNT, Azurite, CONTAINER};
 use weir_tests::faults::Fault;
@@ -16,29 +15,11 @@ use weir_tests::lossy::{Loss, Lossy};
 use weir_tests::readings;
 
 use crate::crashes::{self, Steps};
+use crate::rivals;
 
 /// A run makes some hundred operations; each fault is tried at every eleventh, at
 /// others than its neighbours.
 const EVERY: u64 = 11;
-
-const PIPELINE: &str = r#"
-[pipeline]
-name = "azure"
-checkpoint = "memory:///checkpoint"
-trigger = "available-now"
-threads = 1
-
-[source.files]
-path = "memory:///input"
-max_files_per_epoch = 1
-
-[parser]
-plugin = "builtin:json"
-config = { columns = "number bigint" }
-
-[table.numbers]
-path = "memory:///numbers"
-"#;
 
 async fn check(fault: Fault, first: u64) {
     let azurite = Azurite::shared().await;
@@ -116,7 +97,7 @@ async fn check_lost_creations(loss: Loss) {
     let endpoint = format!("{}/{ACCOUNT}", lossy.origin());
     let store = azurite.store_at(&endpoint, CONTAINER, retry);
     let store: Arc<dyn ObjectStore> = Arc::new(PrefixStore::new(store, folder.name.as_str()));
-    let summary = run(store, PIPELINE).await.unwrap();
+    let summary = run(store, rivals::PIPELINE).await.unwrap();
     assert_eq!(summary.epochs, FILES as u64);
     assert_eq!(integers(&folder.store, "memory:///numbers", "number").await, numbered(FILES * 3));
     // One for the pipeline and for each table, and two in each epoch.
@@ -136,17 +117,5 @@ async fn creation_that_is_answered_503_though_it_happened_is_recognised_as_ones_
 #[tokio::test(flavor = "multi_thread")]
 async fn two_hosts_on_one_checkpoint_on_azurite_lose_and_double_nothing() {
     let azurite = Azurite::shared().await;
-    for round in 0..3 {
-        let store = azurite.folder().store;
-        put_input(&store, readings::files(8, 3)).await;
-        let host = || run(Arc::clone(&store) as Arc<dyn ObjectStore>, PIPELINE);
-        let (one, other) = tokio::join!(host(), host());
-        let results = [one, other];
-        for result in &results {
-            let fenced = result.as_ref().is_err_and(|error| error.kind() == ErrorKind::Fenced);
-            assert!(result.is_ok() || fenced, "round {round}: {result:?}");
-        }
-        assert!(results.iter().any(Result::is_ok), "round {round}: one of them finishes: {results:?}");
-        assert_eq!(integers(&store, "memory:///numbers", "number").await, numbered(24), "round {round}");
-    }
+    rivals::check(3, 8, || azurite.folder().store).await;
 }

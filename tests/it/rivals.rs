@@ -8,7 +8,7 @@ use weir::ErrorKind;
 use weir_tests::hosts::{integers, numbered, put_input, run};
 use weir_tests::readings;
 
-const PIPELINE: &str = r#"
+pub(crate) const PIPELINE: &str = r#"
 [pipeline]
 name = "rivals"
 checkpoint = "memory:///checkpoint"
@@ -27,11 +27,12 @@ config = { columns = "number bigint" }
 path = "memory:///numbers"
 "#;
 
-#[tokio::test(flavor = "multi_thread")]
-async fn two_hosts_at_once_lose_and_double_nothing() {
-    for round in 0..10 {
-        let store = Arc::new(InMemory::new());
-        put_input(&store, readings::files(12, 3)).await;
+/// Two hosts read so many files at once, in so many rounds, each with a store of its
+/// own.
+pub(crate) async fn check<S: ObjectStore>(rounds: usize, files: usize, store: impl Fn() -> Arc<S>) {
+    for round in 0..rounds {
+        let store = store();
+        put_input(&store, readings::files(files, 3)).await;
         let host = || run(Arc::clone(&store) as Arc<dyn ObjectStore>, PIPELINE);
         let (one, other) = tokio::join!(host(), host());
         let results = [one, other];
@@ -40,6 +41,11 @@ async fn two_hosts_at_once_lose_and_double_nothing() {
             assert!(result.is_ok() || fenced, "round {round}: {result:?}");
         }
         assert!(results.iter().any(Result::is_ok), "round {round}: one of them finishes: {results:?}");
-        assert_eq!(integers(&store, "memory:///numbers", "number").await, numbered(36), "round {round}");
+        assert_eq!(integers(&store, "memory:///numbers", "number").await, numbered(files * 3), "round {round}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_hosts_at_once_lose_and_double_nothing() {
+    check(10, 12, || Arc::new(InMemory::new())).await;
 }
