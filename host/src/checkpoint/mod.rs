@@ -8,6 +8,7 @@
 //! main/epochs/00000000000000000042.json   one record a prepared epoch of a lane
 //! main/state/source/…                state segments that records name
 //! main/schema/00000000000000000003.json   a version of the source's schema
+//! plugins/<sha256>.wasm              components that have, or had, a step
 //! main/state/notify/…                alerts that wait to be notified
 //! ```
 //!

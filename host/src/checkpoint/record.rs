@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::codec::Record;
 use crate::model::{
-    AttemptId, Epoch, EventTimeState, Lane, PluginIdentity, Segment, SourceRange, StagedFile, StepState,
+    AttemptId, Epoch, EventTimeState, Lane, PluginIdentity, Segment, SourceRange, StagedFile, StepState, StepVersion,
 };
 
 /// Whose checkpoint a folder is.
@@ -44,6 +44,9 @@ pub struct EpochRecord {
     pub tables: BTreeMap<String, StagedTable>,
     /// The plugins that took part.
     pub plugins: Vec<PluginIdentity>,
+    /// Since when each of them has its step, and what it replaced, by step.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub versions: BTreeMap<String, StepVersion>,
     /// The version of the source's schema, if weir keeps it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schema: Option<u64>,

@@ -19,6 +19,13 @@ const KEPT_RECORDS: u64 = 100;
 /// The object that says whose checkpoint it is.
 const PIPELINE: &str = "pipeline.json";
 
+/// The folder of components.
+const PLUGINS: &str = "plugins";
+
+fn name_of_component(sha256: Digest) -> String {
+    format!("{PLUGINS}/{sha256}.wasm")
+}
+
 /// How putting a version of a schema ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use = "another host may have put another schema"]
@@ -305,6 +312,51 @@ impl Checkpoint {
         }
         let failed = unanswered.unwrap_or_else(|| Error::unavailable("a schema that was put cannot be read"));
         Err(failed.during(format!("version {} of the schema is not stored", record.version)))
+    }
+
+    /// The components that are kept.
+    ///
+    /// # Errors
+    /// Corrupt if a foreign object lies among them; Unavailable if the store fails.
+    pub async fn components(&self) -> Result<BTreeSet<Digest>> {
+        let names = self.storage.list(PLUGINS).await?;
+        let digest = |name: &String| {
+            let file = name.rsplit('/').next().and_then(|file| file.strip_suffix(".wasm"));
+            file.and_then(|digest| digest.parse().ok()).ok_or_else(|| self.foreign(name))
+        };
+        names.iter().map(digest).collect()
+    }
+
+    /// A component that is kept.
+    ///
+    /// # Errors
+    /// Corrupt if it is missing or damaged; Unavailable if the store fails.
+    pub async fn component(&self, sha256: Digest) -> Result<Bytes> {
+        let name = name_of_component(sha256);
+        let damaged = |what: &str| {
+            let location = self.storage.location();
+            Error::corrupt(format!("the component `{name}` in {location} {what}: restore it from a copy"))
+        };
+        let bytes = self.storage.get(&name).await?.ok_or_else(|| damaged("is missing"))?;
+        if Digest::of(&bytes) == sha256 { Ok(bytes) } else { Err(damaged("does not have the digest of its name")) }
+    }
+
+    /// Keep a component.
+    ///
+    /// # Errors
+    /// Unavailable if the store fails.
+    pub async fn keep_component(&self, sha256: Digest, bytes: Bytes) -> Result<()> {
+        let name = name_of_component(sha256);
+        self.storage.put(&name, bytes).await?;
+        self.storage.sync(&[name]).await
+    }
+
+    /// Keep a component no longer.
+    ///
+    /// # Errors
+    /// Unavailable if the store fails.
+    pub async fn drop_component(&self, sha256: Digest) -> Result<()> {
+        self.storage.delete(&name_of_component(sha256)).await
     }
 
     /// Remove records that no recovery needs, oldest first, and state segments

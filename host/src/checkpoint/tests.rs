@@ -8,8 +8,8 @@ use super::codec::{decode, encode};
 use super::*;
 use crate::env::{Env, Location};
 use crate::model::{
-    AttemptId, Digest, Epoch, EventTime, EventTimeState, FileEntry, Lane, PartitionId, PluginIdentity, Segment,
-    SourceRange, StagedFile, StepIdentity, StepState,
+    AttemptId, Digest, Epoch, EventTime, EventTimeState, FileEntry, Lane, PartitionId, PluginIdentity, ReplacedVersion,
+    Segment, SourceRange, StagedFile, StepIdentity, StepState, StepVersion,
 };
 
 const GOLDEN: &str = include_str!("epoch.golden.json");
@@ -46,6 +46,14 @@ fn record() -> EpochRecord {
         size_bytes: 512,
         sha256: Digest::of(b"alerts"),
     };
+    let replaced = ReplacedVersion {
+        name: "json".into(),
+        version: "0.0.9".into(),
+        sha256: Digest::of(b"older"),
+        until: epoch(5),
+        until_us: 1_759_689_000_000_000,
+    };
+    let version = StepVersion { since: epoch(5), in_place_of: Some(Digest::of(b"named")), replaced: vec![replaced] };
     let schema = serde_json::json!({ "type": "struct", "fields": [] });
     let table = StagedTable { location: "/tables/events".into(), files: vec![staged], schema: Some(schema) };
     EpochRecord {
@@ -61,6 +69,7 @@ fn record() -> EpochRecord {
         },
         tables: BTreeMap::from([("events".into(), table)]),
         plugins: vec![plugin],
+        versions: BTreeMap::from([("parser".into(), version)]),
         schema: Some(3),
         event_time: Some(EventTimeState {
             watermark: Some(EventTime(1_759_689_300_000_000)),

@@ -12,19 +12,24 @@ mod sources;
 mod steps;
 mod tables;
 
+use std::net::SocketAddr;
 use std::path::Path;
+use std::time::Duration;
 
 use super::file::PipelineFile;
 use super::problem::Problem;
 use super::raw;
 use super::texts;
-use super::validated::{OnError, Pipeline, SourceConfig, TableEvolution, Trigger};
+use super::validated::{OnError, Pipeline, ServeConfig, SourceConfig, TableEvolution, Trigger};
 use crate::env::{Location, available_cores};
 use crate::source::{ChunkBounds, EpochBounds};
 
 use self::sources::ChosenSource;
 use self::steps::Inputs;
 use super::Surroundings;
+
+/// A shorter token can be guessed.
+const MIN_TOKEN_CHARS: usize = 16;
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
@@ -75,6 +80,7 @@ impl<'a> Check<'a> {
             Some(section) => self.location("dead_letters.path", section.path),
             None => general.as_ref().and_then(|general| Some(general.checkpoint.as_ref()?.join("dead_letters"))),
         };
+        let serve = raw.serve.map_or(Some(None), |serve| self.serve(serve).map(Some));
         let has_event_time = raw.event_time.is_some();
         let flush_at_end = raw.event_time.as_ref().and_then(|section| section.flush_at_end).unwrap_or(false);
         let (event_time, deduplicate) = raw.event_time.map_or((None, None), |section| self.event_time(section));
@@ -119,7 +125,24 @@ impl<'a> Check<'a> {
             flush_at_end,
             windows,
             rules,
+            keep_plugins: general.keep_plugins?,
+            serve: serve?,
         })
+    }
+
+    fn serve(&mut self, raw: raw::Serve) -> Option<ServeConfig> {
+        let usual = SocketAddr::from(([127, 0, 0, 1], 7878));
+        let address = |text: &str| {
+            text.trim().parse().map_err(|_| "write an address and a port, such as \"127.0.0.1:7878\"".to_owned())
+        };
+        let listen = self.text("serve.listen", raw.listen, "a place to listen at", usual, address);
+        let token = raw.token.map(|token| token.trim().to_owned());
+        if token.as_ref().is_some_and(|token| token.len() < MIN_TOKEN_CHARS) {
+            let remedy = format!("use at least {MIN_TOKEN_CHARS} characters that nobody can guess");
+            self.wrong("serve.token", "the token is too short", Some(remedy));
+            return None;
+        }
+        Some(ServeConfig { listen: listen?, token })
     }
 
     fn general(&mut self, raw: raw::Pipeline) -> General {
@@ -158,6 +181,10 @@ impl<'a> Check<'a> {
             threads: raw.threads.map(bytes),
             on_error: raw.on_error.unwrap_or(OnError::DeadLetter),
             max_dead_letter_ratio: raw.max_dead_letter_ratio.unwrap_or(0.1),
+            keep_plugins: {
+                let month = Duration::from_hours(30 * 24);
+                self.text("pipeline.keep_plugins", raw.keep_plugins, "a duration", month, texts::duration)
+            },
         }
     }
 
@@ -237,6 +264,7 @@ struct General {
     threads: Option<usize>,
     on_error: OnError,
     max_dead_letter_ratio: f64,
+    keep_plugins: Option<Duration>,
 }
 
 /// A number as the size of something in memory.

@@ -36,7 +36,8 @@ pub use problem::{Problem, Problems};
 pub use schema::schema;
 pub use validated::{
     ColumnFrom, Compression, Emit, NotifyConfig, OnError, Pipeline, PluginConfig, PluginReference, RuleConfig,
-    SourceConfig, StepInput, TableColumn, TableConfig, TableEvolution, Trigger, WebhookConfig, WindowConfig,
+    ServeConfig, SourceConfig, StepInput, SwapSettings, TableColumn, TableConfig, TableEvolution, Trigger,
+    WebhookConfig, WindowConfig,
 };
 
 use crate::{Error, Result};

@@ -42,6 +42,9 @@ pub(super) struct File {
     pub(super) table: Option<BTreeMap<String, Option<Table>>>,
     /// The table of what could not become a row.
     pub(super) dead_letters: Option<DeadLetters>,
+    /// How a running pipeline is asked and told things, over HTTP; not at all
+    /// without this section.
+    pub(super) serve: Option<Serve>,
     /// When things happened, by their own account; windows need it.
     pub(super) event_time: Option<EventTime>,
     /// Windows of rows that a plugin makes one row of, by name.
@@ -88,6 +91,22 @@ pub(super) struct Pipeline {
     /// pipeline stops.
     #[schemars(range(min = 0, max = 1), extend("default" = 0.1))]
     pub(super) max_dead_letter_ratio: Option<f64>,
+    /// How long the checkpoint keeps versions of plugins that others have replaced,
+    /// so that one can go back to them.
+    #[schemars(extend("default" = "30d"))]
+    pub(super) keep_plugins: Option<String>,
+}
+
+/// How a running pipeline is asked and told things, over HTTP.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Serve {
+    /// The address and port to listen at.
+    #[schemars(extend("default" = "127.0.0.1:7878", "examples" = ["127.0.0.1:7878", "0.0.0.0:7878"]))]
+    pub(super) listen: Option<String>,
+    /// What whoever changes plugins must know. Nothing can be changed without it.
+    #[schemars(extend("examples" = ["${file:/run/secrets/weir-token}"]))]
+    pub(super) token: Option<String>,
 }
 
 /// What happens to a message that cannot be processed.
@@ -309,6 +328,18 @@ pub(super) struct Plugin {
     pub(super) config: Option<Map<String, Value>>,
     /// What the plugin may use.
     pub(super) limits: Option<Limits>,
+    /// Take a new version over while the pipeline runs whenever the file of the
+    /// component changes.
+    #[schemars(extend("default" = false))]
+    pub(super) watch: Option<bool>,
+    /// For how many epochs a new version runs beside the old one, without effect,
+    /// before it takes over.
+    #[schemars(extend("default" = "0 epochs", "examples" = ["3 epochs"]))]
+    pub(super) shadow: Option<String>,
+    /// For how many epochs after it has taken over a new version goes back to the
+    /// old one if it fails.
+    #[schemars(extend("default" = "10 epochs"))]
+    pub(super) probation: Option<String>,
 }
 
 /// A plugin that maps, filters, enriches or explodes rows.
@@ -328,6 +359,18 @@ pub(super) struct Transform {
     pub(super) config: Option<Map<String, Value>>,
     /// What the plugin may use.
     pub(super) limits: Option<Limits>,
+    /// Take a new version over while the pipeline runs whenever the file of the
+    /// component changes.
+    #[schemars(extend("default" = false))]
+    pub(super) watch: Option<bool>,
+    /// For how many epochs a new version runs beside the old one, without effect,
+    /// before it takes over.
+    #[schemars(extend("default" = "0 epochs", "examples" = ["3 epochs"]))]
+    pub(super) shadow: Option<String>,
+    /// For how many epochs after it has taken over a new version goes back to the
+    /// old one if it fails.
+    #[schemars(extend("default" = "10 epochs"))]
+    pub(super) probation: Option<String>,
 }
 
 /// What one instance of a plugin may use.
@@ -493,6 +536,18 @@ pub(super) struct Window {
     pub(super) config: Option<Map<String, Value>>,
     /// What the plugin may use.
     pub(super) limits: Option<Limits>,
+    /// Take a new version over while the pipeline runs whenever the file of the
+    /// component changes.
+    #[schemars(extend("default" = false))]
+    pub(super) watch: Option<bool>,
+    /// For how many epochs a new version runs beside the old one, without effect,
+    /// before it takes over.
+    #[schemars(extend("default" = "0 epochs", "examples" = ["3 epochs"]))]
+    pub(super) shadow: Option<String>,
+    /// For how many epochs after it has taken over a new version goes back to the
+    /// old one if it fails.
+    #[schemars(extend("default" = "10 epochs"))]
+    pub(super) probation: Option<String>,
     /// When a window gives a row: once when it closes, or with each epoch that
     /// changes it, with `is_final` saying which is the last.
     #[schemars(extend("default" = "on-close"))]
@@ -540,6 +595,18 @@ pub(super) struct Rule {
     pub(super) config: Option<Map<String, Value>>,
     /// What the plugin may use.
     pub(super) limits: Option<Limits>,
+    /// Take a new version over while the pipeline runs whenever the file of the
+    /// component changes.
+    #[schemars(extend("default" = false))]
+    pub(super) watch: Option<bool>,
+    /// For how many epochs a new version runs beside the old one, without effect,
+    /// before it takes over.
+    #[schemars(extend("default" = "0 epochs", "examples" = ["3 epochs"]))]
+    pub(super) shadow: Option<String>,
+    /// For how many epochs after it has taken over a new version goes back to the
+    /// old one if it fails.
+    #[schemars(extend("default" = "10 epochs"))]
+    pub(super) probation: Option<String>,
     /// Where alerts go. Columns are those of the row and `alert.id`,
     /// `alert.kind`, `alert.severity`, `alert.message`; all of them by default.
     #[schemars(required)]

@@ -13,6 +13,8 @@ use crate::source::files::check_glob;
 
 /// Longer spans of event time are mistakes.
 const MAX_SPAN_US: i64 = 10_000 * 24 * 3600 * 1_000_000;
+/// Longer trials of plugins are mistakes.
+const MAX_EPOCHS: u32 = 1_000_000;
 
 /// A number of bytes: `64MiB`, `1GB`, `512 KiB`, `100`.
 pub(super) fn size(text: &str) -> Result<u64, String> {
@@ -50,6 +52,15 @@ pub(super) fn duration_or_zero(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text.trim()) {
         Ok(Duration::ZERO) => Ok(Duration::ZERO),
         Ok(_) | Err(_) => duration(text),
+    }
+}
+
+/// A number of epochs: `3 epochs`, `1 epoch`, `0`.
+pub(super) fn epochs(text: &str) -> Result<u32, String> {
+    let number = text.trim().trim_end_matches("epochs").trim_end_matches("epoch").trim_end();
+    match number.parse() {
+        Ok(epochs @ 0..=MAX_EPOCHS) => Ok(epochs),
+        Ok(_) | Err(_) => Err(format!("write a number such as \"3 epochs\", at most {MAX_EPOCHS}")),
     }
 }
 

@@ -3,9 +3,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use bytes::Bytes;
 use serde_json::{Map, Value};
 use url::Url;
 
@@ -63,9 +65,43 @@ pub struct Pipeline {
     pub windows: Vec<WindowConfig>,
     /// The rules.
     pub rules: Vec<RuleConfig>,
+    /// How long replaced versions of plugins are kept.
+    pub keep_plugins: Duration,
+    /// How it is asked and told things, if it is.
+    pub serve: Option<ServeConfig>,
+}
+
+/// How a running pipeline is asked and told things. The token may not be printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ServeConfig {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// What whoever changes plugins must know; not empty.
+    pub token: Option<String>,
+}
+
+impl fmt::Debug for ServeConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServeConfig").field("listen", &self.listen).finish_non_exhaustive()
+    }
 }
 
 impl Pipeline {
+    /// All plugins, in the order of the stream.
+    pub fn plugins(&self) -> impl Iterator<Item = &PluginConfig> {
+        let windows = self.windows.iter().map(|window| &window.plugin);
+        let rules = self.rules.iter().map(|rule| &rule.plugin);
+        self.parser.iter().chain(&self.transforms).chain(windows).chain(rules)
+    }
+
+    /// The plugin of a step, to be changed.
+    pub fn plugin_mut(&mut self, step: &str) -> Option<&mut PluginConfig> {
+        let windows = self.windows.iter_mut().map(|window| &mut window.plugin);
+        let rules = self.rules.iter_mut().map(|rule| &mut rule.plugin);
+        let mut all = self.parser.iter_mut().chain(&mut self.transforms).chain(windows).chain(rules);
+        all.find(|plugin| plugin.step == step)
+    }
+
     /// All tables but that of the dead letters: of rows, of windows, of late
     /// rows, of alerts.
     pub fn all_tables(&self) -> impl Iterator<Item = &TableConfig> {
@@ -227,11 +263,24 @@ pub struct PluginConfig {
     pub config: Value,
     /// What one instance may use.
     pub limits: Limits,
+    /// How another version takes its place.
+    pub swap: SwapSettings,
+}
+
+/// How another version of a plugin takes its place while the pipeline runs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SwapSettings {
+    /// Whether it does when the file of the component changes.
+    pub watch: bool,
+    /// For how many epochs it runs beside the old one before.
+    pub shadow: u32,
+    /// For how many epochs after that it goes back if it fails.
+    pub probation: u32,
 }
 
 impl fmt::Debug for PluginConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { step, path: _, reference, sha256, config, limits } = self;
+        let Self { step, path: _, reference, sha256, config, limits, swap } = self;
         let keys: Vec<_> = config.as_object().map(Map::keys).into_iter().flatten().collect();
         f.debug_struct("PluginConfig")
             .field("step", step)
@@ -239,6 +288,7 @@ impl fmt::Debug for PluginConfig {
             .field("sha256", sha256)
             .field("config_keys", &keys)
             .field("limits", limits)
+            .field("swap", swap)
             .finish()
     }
 }
@@ -250,6 +300,8 @@ pub enum PluginReference {
     Builtin(String),
     /// A file that was there when the pipeline file was read; absolute.
     File(PathBuf),
+    /// What took the place of what the file names, with a name for messages.
+    Bytes(String, Bytes),
 }
 
 /// A Delta table that rows are appended to.

@@ -13,6 +13,7 @@ mod s3;
 mod storage;
 mod threads;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 pub use back_off::back_off;
@@ -30,12 +31,20 @@ pub struct Env {
     pub clock: Arc<dyn Clock>,
     /// The way to object stores.
     pub stores: Arc<dyn OpenStore>,
+    /// This program, for work that is done in a process of its own; none if it is
+    /// not the `weir` command.
+    pub program: Option<PathBuf>,
 }
 
 impl Env {
     /// The world as it is.
     pub fn system() -> Self {
-        Self { clock: Arc::new(SystemClock), stores: Arc::new(SystemStores::default()) }
+        Self { clock: Arc::new(SystemClock), stores: Arc::new(SystemStores::default()), program: None }
+    }
+
+    /// The world as it is for the `weir` command.
+    pub fn command() -> Self {
+        Self { program: std::env::current_exe().ok(), ..Self::system() }
     }
 
     /// A name for an attempt that no other host or run ever uses.

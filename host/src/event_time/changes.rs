@@ -42,7 +42,7 @@ pub struct Kept {
     /// The windows.
     pub windows: Vec<Window>,
     /// The states; none for a group that was removed.
-    pub states: Vec<Option<Box<[u8]>>>,
+    pub states: Vec<Option<Arc<[u8]>>>,
 }
 
 /// One entry: the key, the window, and the state unless it is removed.
@@ -150,7 +150,7 @@ impl StateColumns {
         let windows = time(0).iter().zip(time(1).iter());
         let windows = windows.map(|(start, end)| Window { start: EventTime(*start), end: EventTime(*end) }).collect();
         let states = batch.column(count + 2).as_binary::<i32>();
-        let states = states.iter().map(|state| state.map(Box::from)).collect();
+        let states = states.iter().map(|state| state.map(Arc::from)).collect();
         Ok(Kept { keys, windows, states })
     }
 }

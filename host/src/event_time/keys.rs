@@ -1,7 +1,7 @@
 //! Keys: the values of the key columns of a row as bytes that can be compared,
 //! and as a small number while something of that key is open.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use ahash::RandomState;
 use arrow::array::{ArrayRef, RecordBatch};
@@ -24,6 +24,13 @@ pub struct KeyColumns {
 pub struct KeyRows {
     rows: Option<Rows>,
     hashes: Vec<u64>,
+}
+
+/// One seed for all, because groups outlive the columns that their keys came from
+/// when another version of a plugin takes over.
+fn hasher() -> RandomState {
+    static SEED: OnceLock<RandomState> = OnceLock::new();
+    SEED.get_or_init(RandomState::new).clone()
 }
 
 impl KeyColumns {
@@ -55,7 +62,7 @@ impl KeyColumns {
             true => None,
             false => Some(Arc::new(RowConverter::new(fields).map_err(unusable)?)),
         };
-        Ok(Self { indices, converter, hasher: RandomState::new() })
+        Ok(Self { indices, converter, hasher: hasher() })
     }
 
     /// The key of each row.

@@ -45,7 +45,7 @@ struct Partition {
 }
 
 /// The watermark and what it follows from.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Watermarks {
     settings: EventTimeSettings,
     watermark: Option<EventTime>,

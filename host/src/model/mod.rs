@@ -13,6 +13,6 @@ mod staged;
 pub use digest::Digest;
 pub use epoch::{AttemptId, Epoch, Lane};
 pub use event_time::{EventTime, EventTimeState, Span, StepIdentity, StepState};
-pub use plugin::PluginIdentity;
+pub use plugin::{PluginIdentity, ReplacedVersion, StepVersion};
 pub use range::{EpochRange, FileEntry, Offset, OffsetRange, PartitionId, SourceRange};
 pub use staged::{Segment, StagedFile};

@@ -3,15 +3,17 @@
 //! Wiring loads and configures the plugins and fits columns to tables; it reads
 //! no message and changes nothing, so that a pipeline can be checked by it.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::datatypes::{Field, Schema, SchemaRef};
+use bytes::Bytes;
 
 use super::kept::KeptSchema;
 use super::maker::{Columns, Maker};
 use super::rows::Projection;
 use super::steps::Duties;
+use super::swap::Shadow;
 use super::times::TimeRule;
 use super::watch::Watch;
 use super::wire::{Stateful, wire_steps};
@@ -20,10 +22,11 @@ use crate::config::{
     self, ColumnFrom, OnError, Pipeline, PipelineFile, PluginConfig, PluginReference, Problem, SourceConfig,
     TableConfig,
 };
-use crate::env::Env;
+use crate::env::{self, Env};
 use crate::model::PluginIdentity;
 use crate::plugin::{
-    ComponentSource, ConfigureError, Engine, Inference, Library, OnFailure, Parser, Plugin, StepSettings, Transform,
+    Compiler, ComponentSource, ConfigureError, Engine, FailurePolicy, Inference, Library, OnFailure, Parser, Plugin,
+    StepSettings, Transform,
 };
 use crate::schema::SchemaSettings;
 use crate::sink::dead_letter;
@@ -34,10 +37,66 @@ use crate::source::files::FileSource;
 use crate::source::generator::GeneratorSource;
 use crate::{Error, ErrorKind, Result};
 
+/// What a run wires its pipeline on, as often as it does.
+#[derive(Clone)]
+pub(super) struct Footing {
+    pub(super) library: Library,
+    /// The message fields that the source has.
+    pub(super) fields: SchemaRef,
+    /// Whether the source has partitions.
+    pub(super) has_partitions: bool,
+}
+
+impl Footing {
+    pub(super) fn new(library: Library, source: &dyn Source) -> Self {
+        Self { library, fields: source.message_fields(), has_partitions: source.has_partitions() }
+    }
+}
+
+/// Components, and the engine that they run in.
+pub(super) fn library(env: &Env) -> Result<Library> {
+    Library::new(Engine::new()?, env::cache_dir().join("plugins"), Compiler::new(env.program.clone()))
+}
+
+/// What happens when plugins fail: what the pipeline says, but for some steps.
+#[derive(Debug, Clone)]
+pub(super) struct Policies {
+    pub(super) on_error: OnError,
+    /// By step.
+    pub(super) others: BTreeMap<String, FailurePolicy>,
+}
+
+impl Policies {
+    /// What the pipeline says.
+    pub(super) fn of(pipeline: &Pipeline) -> Self {
+        Self { on_error: pipeline.on_error, others: BTreeMap::new() }
+    }
+
+    /// How a plugin stands in its step.
+    pub(super) fn settings(&self, config: &PluginConfig) -> StepSettings {
+        let usual = || FailurePolicy::new(on_failure(self.on_error));
+        StepSettings {
+            step: config.step.clone(),
+            config: config.config.clone(),
+            limits: config.limits,
+            on_failure: self.others.get(&config.step).cloned().unwrap_or_else(usual),
+        }
+    }
+}
+
+/// What happens at a failure, as the pipeline file says.
+pub(super) fn on_failure(on_error: OnError) -> OnFailure {
+    match on_error {
+        OnError::DeadLetter => OnFailure::Isolate,
+        OnError::Fail => OnFailure::Fail,
+    }
+}
+
 /// What steps behind the rows are wired from.
 pub(super) struct Seen<'a> {
     pub(super) pipeline: &'a Pipeline,
     pub(super) file: &'a PipelineFile,
+    pub(super) policies: &'a Policies,
     /// The rows of the last transform or parser.
     pub(super) rows: &'a SchemaRef,
     /// The message fields that chunks carry.
@@ -46,54 +105,70 @@ pub(super) struct Seen<'a> {
 
 /// A pipeline whose parts fit together; nothing is opened yet.
 pub(super) struct Wiring {
-    pub(super) source: Box<dyn Source>,
     pub(super) steps: Steps,
+    /// The message fields that chunks must bring.
+    pub(super) message_fields: Vec<String>,
     /// The tables: those of rows in the order of the projections, those of the
     /// steps, and that of the dead letters.
     pub(super) tables: Vec<(TableSettings, Schema)>,
     pub(super) stateful: Stateful,
     /// All plugins, in the order of the stream.
-    plugins: Vec<PluginIdentity>,
+    pub(super) plugins: Vec<Plugged>,
+}
+
+/// A plugin in its step.
+#[derive(Debug, Clone)]
+pub(super) struct Plugged {
+    pub(super) identity: PluginIdentity,
+    /// The component.
+    pub(super) component: Bytes,
+}
+
+impl Plugged {
+    pub(super) fn new(plugin: &Plugin, step: &str) -> Self {
+        Self { identity: plugin.identity(step), component: plugin.bytes().clone() }
+    }
 }
 
 /// The parts of a running pipeline.
 pub(super) struct Parts {
+    pub(super) footing: Footing,
     pub(super) source: Box<dyn Source>,
+    /// The message fields that chunks bring.
+    pub(super) message_fields: Vec<String>,
     pub(super) workers: Workers,
     pub(super) encoders: Encoders,
     /// Those of rows in the order of the projections, and those of the steps.
     pub(super) tables: Vec<Arc<Table>>,
     pub(super) duties: Duties,
     pub(super) dead_letters: Arc<Table>,
-    pub(super) plugins: Vec<PluginIdentity>,
+    /// The schemas that are needed of the tables, that of the dead letters last.
+    pub(super) schemas: Vec<Schema>,
+    pub(super) plugins: Vec<Plugged>,
+    /// What runs beside it on trial.
+    pub(super) shadow: Option<Shadow>,
 }
 
 impl Wiring {
     /// Wire a pipeline, with the schema that weir keeps for its source, if it does.
-    /// A source that is there already goes on being used.
+    /// Message fields that are `selected` already go on being brought.
     ///
     /// Fails with everything that does not fit, each with its place in the file.
     pub(super) fn new(
         pipeline: &Pipeline,
         file: &PipelineFile,
-        env: &Env,
-        compiled: PathBuf,
+        footing: &Footing,
+        selected: &[String],
+        policies: &Policies,
         kept: Option<&KeptSchema>,
-        existing: Option<Box<dyn Source>>,
     ) -> std::result::Result<Self, Vec<Problem>> {
         let mut problems = Vec::new();
         let at = |path: &str, error: &Error| file.problem_at(path, error.to_string(), None);
-        let library = Engine::new().and_then(|engine| Library::new(engine, compiled));
-        let library = library.map_err(|error| vec![at("", &error)])?;
-        let mut source = match existing {
-            Some(source) => source,
-            None => source(pipeline, env).map_err(|error| vec![at("source", &error)])?,
-        };
-        let fields = source.message_fields();
+        let (library, fields) = (&footing.library, &footing.fields);
 
         // All plugins are loaded, so that all that are wrong are told at once.
         let load = |config: &PluginConfig| {
-            load(&library, config).map_err(|error| at(&format!("{}.plugin", config.path), &error))
+            load(library, config).map_err(|error| at(&format!("{}.plugin", config.path), &error))
         };
         let parser = pipeline.parser.as_ref();
         let parser = parser.map(|config| (config, load(config).map_err(|problem| problems.push(problem))));
@@ -105,7 +180,7 @@ impl Wiring {
         for config in step_plugins(pipeline) {
             behind.push(load(config).map_err(|problem| problems.push(problem)));
         }
-        let settings = |config: &PluginConfig| step_settings(config, pipeline.on_error);
+        let settings = |config: &PluginConfig| policies.settings(config);
         let refuse = |config: &PluginConfig, error: ConfigureError, problems: &mut Vec<Problem>| {
             problems.extend(refused(file, config, error));
         };
@@ -136,7 +211,7 @@ impl Wiring {
             }
         }
         let partitions = partition_columns(pipeline);
-        let message_fields = wanted_fields(pipeline, maker.message_fields(), partitions);
+        let message_fields = wanted_fields(selected, pipeline, maker.message_fields(), partitions);
         let carried: Vec<_> =
             message_fields.iter().filter_map(|name| fields.field_with_name(name).ok().cloned()).collect();
         let carried = Schema::new(carried);
@@ -179,11 +254,11 @@ impl Wiring {
                 }
             }
         }
-        let plugins: std::result::Result<Vec<Plugin>, ()> = behind.into_iter().collect();
-        let Ok(plugins) = plugins else { return Err(problems) };
-        let seen = Seen { pipeline, file, rows: &rows, messages: &carried };
+        let behind: std::result::Result<Vec<Plugin>, ()> = behind.into_iter().collect();
+        let Ok(behind) = behind else { return Err(problems) };
+        let seen = Seen { pipeline, file, policies, rows: &rows, messages: &carried };
         let first_plugin = usize::from(pipeline.parser.is_some()) + configured.len();
-        let stateful = wire_steps(&seen, &projections, plugins, first_plugin, &mut tables, &mut problems);
+        let stateful = wire_steps(&seen, &projections, &behind, first_plugin, &mut tables, &mut problems);
         let Some(mut stateful) = stateful.filter(|_| problems.is_empty()) else { return Err(problems) };
         let dead_letters = TableSettings::new(dead_letter::TABLE_NAME, pipeline.dead_letters.clone());
         tables.push((dead_letters, dead_letter::schema().as_ref().clone()));
@@ -195,15 +270,14 @@ impl Wiring {
             transforms: configured,
             projections,
             maker_fields,
-            times: stateful.times.map(|times| TimeRule { has_partitions: source.has_partitions(), ..times }),
+            times: stateful.times.map(|times| TimeRule { has_partitions: footing.has_partitions, ..times }),
             rules: std::mem::take(&mut stateful.rules),
             feeders: std::mem::take(&mut stateful.feeders),
             repeats: stateful.deduplicate.as_ref().map(|(keys, _)| keys.clone()),
         };
-        source.select_fields(&message_fields).map_err(|error| vec![at("source", &error)])?;
-        let mut identities = steps.identities();
-        identities.extend(stateful.plans.iter().map(|plan| plan.plugin.clone()));
-        Ok(Self { source, steps, tables, stateful, plugins: identities })
+        let mut plugins = steps.plugins();
+        plugins.extend(behind.iter().zip(&stateful.plans).map(|(plugin, plan)| Plugged::new(plugin, &plan.name)));
+        Ok(Self { steps, message_fields, tables, stateful, plugins })
     }
 
     /// Whether the tables that exist fit; creates none.
@@ -229,20 +303,32 @@ impl Wiring {
     /// # Errors
     /// Data if a table does not fit; Unavailable if one cannot be read or the
     /// system has no thread to give.
-    pub(super) async fn open(self, pipeline: &Pipeline, env: &Env) -> Result<Parts> {
+    pub(super) async fn open(
+        self,
+        pipeline: &Pipeline,
+        env: &Env,
+        footing: Footing,
+        mut source: Box<dyn Source>,
+    ) -> Result<Parts> {
+        source.select_fields(&self.message_fields)?;
         let mut tables = Vec::new();
-        for (settings, schema) in self.tables {
-            tables.push(Arc::new(Table::open_or_create(settings, &schema, env).await?));
+        let (settings, schemas): (Vec<_>, Vec<_>) = self.tables.into_iter().unzip();
+        for (settings, schema) in settings.into_iter().zip(&schemas) {
+            tables.push(Arc::new(Table::open_or_create(settings, schema, env).await?));
         }
         let dead_letters = tables.pop().ok_or_else(|| Error::bug("a pipeline without a dead-letter table"))?;
         Ok(Parts {
-            source: self.source,
+            footing,
+            source,
+            message_fields: self.message_fields,
             plugins: self.plugins,
             duties: self.stateful.start(pipeline)?,
             workers: Workers::start(&self.steps, pipeline.threads)?,
             encoders: Encoders::start(pipeline.threads)?,
             tables,
             dead_letters,
+            schemas,
+            shadow: None,
         })
     }
 }
@@ -331,22 +417,15 @@ pub(super) fn source(pipeline: &Pipeline, env: &Env) -> Result<Box<dyn Source>> 
 }
 
 pub(super) fn load(library: &Library, config: &PluginConfig) -> Result<Plugin> {
-    let source = match &config.reference {
-        PluginReference::Builtin(name) => ComponentSource::Builtin(name.clone()),
-        PluginReference::File(path) => ComponentSource::File(path.clone()),
-    };
-    library.load(&source, config.sha256, &config.limits)
+    library.load(&component_source(config), config.sha256, &config.limits)
 }
 
-pub(super) fn step_settings(config: &PluginConfig, on_error: OnError) -> StepSettings {
-    StepSettings {
-        step: config.step.clone(),
-        config: config.config.clone(),
-        limits: config.limits,
-        on_failure: match on_error {
-            OnError::DeadLetter => OnFailure::Isolate,
-            OnError::Fail => OnFailure::Fail,
-        },
+/// Where the component of a plugin comes from.
+pub(super) fn component_source(config: &PluginConfig) -> ComponentSource {
+    match &config.reference {
+        PluginReference::Builtin(name) => ComponentSource::Builtin(name.clone()),
+        PluginReference::File(path) => ComponentSource::File(path.clone()),
+        PluginReference::Bytes(name, bytes) => ComponentSource::Bytes(name.clone(), bytes.clone()),
     }
 }
 
@@ -369,16 +448,16 @@ pub(super) fn table_settings(table: &TableConfig) -> TableSettings {
     }
 }
 
-/// What the parser asks for, and behind it what becomes columns, and what only
-/// tables ask for.
-fn wanted_fields(pipeline: &Pipeline, parser: &[String], partitions: &[String]) -> Vec<String> {
-    let mut wanted = parser.to_vec();
+/// What is selected already, what the parser asks for, and behind it what becomes
+/// columns, and what only tables ask for.
+fn wanted_fields(selected: &[String], pipeline: &Pipeline, parser: &[String], partitions: &[String]) -> Vec<String> {
+    let mut wanted = selected.to_vec();
     let columns = pipeline.all_tables().filter_map(|table| table.columns.as_ref()).flatten();
     let fields = columns.filter_map(|column| match &column.from {
         ColumnFrom::Message(name) => Some(name),
         ColumnFrom::Row(_) | ColumnFrom::Rest | ColumnFrom::EpochTime => None,
     });
-    for name in partitions.iter().chain(fields) {
+    for name in parser.iter().chain(partitions).chain(fields) {
         if !wanted.contains(name) {
             wanted.push(name.clone());
         }

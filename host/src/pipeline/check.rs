@@ -1,8 +1,9 @@
 //! Everything that can be told before a message is read.
 
+use super::build::Policies;
 use super::kept;
 use super::recovery::refuse_other_state;
-use super::run::wire;
+use super::run::{ground, wire};
 use crate::checkpoint::Checkpoint;
 use crate::config::{Pipeline, PipelineFile};
 use crate::env::Env;
@@ -18,7 +19,8 @@ use crate::{Error, Result};
 pub async fn check(pipeline: &Pipeline, file: &PipelineFile, env: &Env) -> Result<()> {
     let checkpoint = Checkpoint::find(env.storage(&pipeline.checkpoint)?).await?;
     let kept = kept::peek(pipeline, file, env, checkpoint.as_ref()).await?;
-    let wiring = wire(pipeline, file, env, kept.as_ref(), None).await?;
+    let (footing, _) = ground(pipeline, file, env, kept.as_ref())?;
+    let wiring = wire(pipeline, file, &footing, &[], &Policies::of(pipeline), kept.as_ref()).await?;
     let mut problems = wiring.check_tables(file, env).await?;
     if let Some(checkpoint) = checkpoint {
         if checkpoint.pipeline().name != pipeline.name {

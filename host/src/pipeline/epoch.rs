@@ -5,21 +5,27 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use arrow::array::RecordBatch;
+use futures::FutureExt as _;
+use tokio::sync::mpsc;
+
 use super::build::Parts;
+use super::flow::{End, Flow, Moment, Outlet};
 use super::kept::NewColumns;
 use super::progress::{Counts, Report};
-use super::steps::{Delta, Duties, FedChunk, Outcome, StepCounts};
+use super::steps::{Delta, StepCounts};
+use super::swap::{Comparison, Shadow};
 use super::times::TimeStats;
 use super::workers::Processed;
 use crate::checkpoint::StagedTable;
 use crate::env::Stopwatch;
 use crate::event_time::Watermarks;
-use crate::model::{AttemptId, Epoch, EventTimeState, Lane, SourceRange};
+use crate::model::{AttemptId, Epoch, EventTimeState, Lane, PluginIdentity, SourceRange};
 use crate::plugin::CallStats;
 use crate::sink::dead_letter::{self, DeadLetter};
 use crate::sink::delta::{Encoders, Stage, Staged, Table};
 use crate::sink::notify::Batch;
-use crate::source::{ChunkSender, Incident};
+use crate::source::{Chunk, ChunkSender, Incident};
 use crate::{Error, Result};
 
 /// Chunks that wait between the source and the workers.
@@ -44,7 +50,9 @@ pub(super) struct StagedEpoch {
     /// By the name of the table; only tables that get rows.
     pub(super) tables: BTreeMap<String, StagedTable>,
     pub(super) counts: Counts,
-    /// What each plugin cost, in the order of the stream.
+    /// The plugins that took part, in the order of the stream.
+    pub(super) plugins: Vec<PluginIdentity>,
+    /// What each of them cost.
     pub(super) stats: Vec<CallStats>,
     /// Where event time stands behind it, if the pipeline has it.
     pub(super) event_time: Option<EventTimeState>,
@@ -105,22 +113,20 @@ pub(super) struct Busy {
 pub(super) async fn stage(parts: &mut Parts, plan: Plan<'_>, report: &mut dyn Report) -> Result<Stages> {
     let watch = Stopwatch::start();
     let Plan { epoch, clock_us, range, .. } = &plan;
-    let Parts { source, workers, duties, .. } = parts;
-    let mut staging = Staging {
-        now: plan.now,
-        stages: Vec::new(),
-        dead: DeadLetters::start(&parts.dead_letters, &parts.encoders, plan.attempt, (*epoch, *clock_us)).await?,
-        counts: Counts::default(),
-        stats: vec![CallStats::default(); parts.plugins.len()],
-        times: TimeStats::default(),
-        new_columns: None,
-        report,
-    };
+    let Parts { source, workers, duties, shadow, .. } = parts;
+    let mut stages = Vec::with_capacity(parts.tables.len());
     for table in &parts.tables {
-        staging.stages.push(Stage::start(table, &parts.encoders, plan.attempt, *epoch).await?);
+        stages.push(Stage::start(table, &parts.encoders, plan.attempt, *epoch).await?);
     }
-    duties.begin((plan.pipeline, plan.lane), *epoch, *clock_us).await?;
+    let dead = DeadLetters::start(&parts.dead_letters, &parts.encoders, plan.attempt, (*epoch, *clock_us)).await?;
+    let compared = shadow.as_ref().map(Shadow::comparison);
+    let mut flow = Flow::new(Staging { stages, dead, compared }, parts.plugins.len(), plan.now);
+    let begun = ((plan.pipeline, plan.lane), *epoch, *clock_us);
+    duties.begin(begun.0, begun.1, begun.2).await?;
     duties.hear_of(range, plan.now);
+    if let Some(shadow) = shadow {
+        shadow.begin(begun, range, plan.now).await;
+    }
 
     let (chunks, incoming) = ChunkSender::bounded(CHUNK_QUEUE);
     let (waited, mut read) = (chunks.waited(), Duration::ZERO);
@@ -130,34 +136,35 @@ pub(super) async fn stage(parts: &mut Parts, plan: Plan<'_>, report: &mut dyn Re
         read = watch.elapsed().saturating_sub(waited.time());
         Ok(())
     };
-    let running = workers.run(incoming, *clock_us, async |processed: Processed| staging.chunk(processed, duties).await);
-    tokio::try_join!(reading, running)?;
-    if let Some(new) = staging.new_columns.take() {
+    let chunk = async |processed: Processed| {
+        report.chunk(processed.payload_bytes, processed.rows);
+        flow.chunk(processed, duties).await
+    };
+    match shadow {
+        None => tokio::try_join!(reading, workers.run(incoming, *clock_us, chunk)).map(drop)?,
+        Some(shadow) => {
+            let (forward, forwarded) = mpsc::channel(CHUNK_QUEUE);
+            let (copy, copied) = mpsc::channel(CHUNK_QUEUE);
+            let copying = copy_chunks(incoming, forward, copy);
+            let trying = shadow.run(copied, *clock_us).map(Ok);
+            tokio::try_join!(reading, copying, trying, workers.run(forwarded, *clock_us, chunk)).map(drop)?;
+        }
+    }
+    if let Some(new) = flow.new_columns.take() {
         return Ok(Stages::NewColumns(new));
     }
-    let outcome = duties.drain().await?;
-    staging.take(outcome).await?;
-
-    duties.advance(plan.now, |partition| source.has_unread(partition));
-    if plan.flush
-        && let Some(end) = duties.latest_end(plan.clock_us).await?
-    {
-        duties.advance_to(end);
+    let end = End { now: plan.now, clock_us: *clock_us, flush: plan.flush };
+    let (deltas, steps) = flow.end(duties, end, |partition| source.has_unread(partition)).await?;
+    if let Some(shadow) = shadow {
+        shadow.end(end, |partition| source.has_unread(partition)).await;
     }
-    let outcome = duties.close(duties.watermark()).await?;
-    staging.take(outcome).await?;
-    let (deltas, steps) = duties.end().await?;
     let notifications = duties.take_notifications();
-    for (total, step) in staging.stats.iter_mut().rev().zip(steps_of(&steps, duties).rev()) {
-        total.merge(&step.stats);
-    }
-    staging.counts.add_steps(&steps);
     let event_time = duties.watermarks.as_ref().map(Watermarks::state);
 
     let incidents = source.take_incidents();
-    staging.counts.add_incidents(&incidents);
-    staging.dead.flush().await?;
-    let Staging { stages, dead, counts, stats, times, .. } = staging;
+    flow.counts.add_incidents(&incidents);
+    let Flow { outlet: Staging { stages, mut dead, .. }, counts, stats, times, .. } = flow;
+    dead.flush().await?;
     let (mut tables, mut encode) = (BTreeMap::new(), Duration::ZERO);
     let named = parts.tables.iter().zip(stages).chain([(&parts.dead_letters, dead.stage)]);
     for (table, stage) in named.collect::<Vec<(&Arc<Table>, Stage)>>() {
@@ -179,6 +186,7 @@ pub(super) async fn stage(parts: &mut Parts, plan: Plan<'_>, report: &mut dyn Re
         range,
         tables,
         counts,
+        plugins: parts.plugins.iter().map(|plugin| plugin.identity.clone()).collect(),
         stats,
         event_time,
         times,
@@ -192,79 +200,42 @@ pub(super) async fn stage(parts: &mut Parts, plan: Plan<'_>, report: &mut dyn Re
     })))
 }
 
-/// The steps that have plugins.
-fn steps_of<'a>(steps: &'a [StepCounts], duties: &Duties) -> std::slice::Iter<'a, StepCounts> {
-    steps[..duties.plans.len().min(steps.len())].iter()
+/// Give everybody a copy of each chunk. Who does not want any more misses nothing that
+/// counts.
+async fn copy_chunks(
+    mut chunks: mpsc::Receiver<Chunk>,
+    forward: mpsc::Sender<Chunk>,
+    copy: mpsc::Sender<Chunk>,
+) -> Result<()> {
+    while let Some(chunk) = chunks.recv().await {
+        drop(copy.send(chunk.clone()).await);
+        forward.send(chunk).await.map_err(|_| Error::bug("nobody takes the chunks that are read"))?;
+    }
+    Ok(())
 }
 
-/// An epoch in the making.
-struct Staging<'a> {
-    now: Instant,
+/// Where what comes out of an epoch is staged.
+struct Staging {
     /// In the order of the tables.
     stages: Vec<Stage>,
     dead: DeadLetters,
-    counts: Counts,
-    stats: Vec<CallStats>,
-    times: TimeStats,
-    new_columns: Option<NewColumns>,
-    report: &'a mut dyn Report,
+    /// Where it is compared with what others make of the epoch.
+    compared: Option<Arc<Comparison>>,
 }
 
-impl Staging<'_> {
-    /// Take in what the plugins made of a chunk, and hand it to the other steps.
-    async fn chunk(&mut self, mut processed: Processed, duties: &mut Duties) -> Result<()> {
-        if let Some(new) = processed.new_columns.take() {
-            match &mut self.new_columns {
-                Some(all) => all.merge(new),
-                None => self.new_columns = Some(new),
-            }
+impl Outlet for Staging {
+    async fn rows(&mut self, table: usize, rows: RecordBatch, moment: Moment) -> Result<()> {
+        if let Some(compared) = &self.compared {
+            compared.old(table, &rows, moment);
         }
-        if self.new_columns.is_some() {
-            // Nothing of the epoch will be kept: only more new columns count.
-            return Ok(());
-        }
-        let first = match processed.repeats.take() {
-            Some((keys, times)) => duties.first(keys, times).await?,
-            None => None,
-        };
-        if let Some(first) = &first {
-            processed.leave_out_repeats(first)?;
-        }
-        processed.dead_letters.extend(processed.failed.drain(..).map(|(_, letter)| letter));
-        self.counts.add(&processed);
-        self.report.chunk(processed.payload_bytes, processed.rows);
-        for (plugin, stats) in &processed.stats {
-            self.stats[*plugin].merge(stats);
-        }
-        self.times.merge(&processed.times);
-        if let Some(watermarks) = &mut duties.watermarks {
-            processed.observed.iter().for_each(|observed| watermarks.observe(observed, self.now));
-        }
-        for (stage, rows) in self.stages.iter_mut().zip(processed.tables) {
-            stage.write(rows).await?;
-        }
-        self.dead.add(processed.dead_letters).await?;
-        for alerts in processed.alerts {
-            if let Some((table, rows)) = duties.alerts(alerts)? {
-                self.stages[table].write(rows).await?;
-            }
-        }
-        if let Some(origin) = processed.origin {
-            let fed = processed.fed.into_iter().map(|(step, fed)| (step, Arc::new(fed))).collect();
-            let outcome = duties.feed(FedChunk { fed, origin }).await?;
-            self.take(outcome).await?;
-        }
-        Ok(())
+        self.stages[table].write(rows).await
     }
 
-    /// Take in what came out of steps.
-    async fn take(&mut self, outcome: Outcome) -> Result<()> {
-        self.counts.dead_letters += outcome.dead_letters.len() as u64;
-        self.dead.add(outcome.dead_letters).await?;
-        for (table, rows) in outcome.rows {
-            self.stages[table].write(rows).await?;
+    async fn letters(&mut self, letters: Vec<DeadLetter>) -> Result<()> {
+        if let Some(compared) = &self.compared {
+            compared.old_letters(&letters);
         }
-        Ok(())
+        self.dead.add(letters).await
     }
 }
 

@@ -10,11 +10,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 
-use super::build::{load, source, step_settings};
+use super::build::{Policies, library, load, source};
 use crate::checkpoint::{Checkpoint, PutSchema, SchemaRecord};
-use crate::config::{OnError, Pipeline, PipelineFile, PluginConfig, SourceConfig};
+use crate::config::{Pipeline, PipelineFile, PluginConfig, SourceConfig};
 use crate::env::{self, Env};
-use crate::plugin::{Engine, Inference, Library, Messages, Parser};
+use crate::plugin::{Inference, Library, Messages, Parser};
 use crate::schema::{self, Evolution, RESCUED, SchemaSettings};
 use crate::source::files::partition_names;
 use crate::source::{Chunk, ChunkSender};
@@ -253,10 +253,8 @@ async fn infer(pipeline: &Pipeline, file: &PipelineFile, env: &Env) -> Result<(S
     tracing::info!("inferring the schema from {files} files, {} bytes", range.file_bytes().unwrap_or(0));
     let prepared = match &pipeline.parser {
         Some(parser) => {
-            let (parser, on_error, library) = (parser.clone(), pipeline.on_error, env::cache_dir().join("plugins"));
-            let prepared =
-                env::blocking(move || prepare(&parser, on_error, &Library::new(Engine::new()?, library)?)).await;
-            Some(prepared?)
+            let (parser, policies, library) = (parser.clone(), Policies::of(pipeline), library(env)?);
+            Some(env::blocking(move || prepare(&parser, &policies, &library)).await?)
         }
         None => None,
     };
@@ -294,9 +292,9 @@ async fn infer(pipeline: &Pipeline, file: &PipelineFile, env: &Env) -> Result<(S
 }
 
 /// What infers, and the message fields that it wants to see.
-fn prepare(parser: &PluginConfig, on_error: OnError, library: &Library) -> Result<(Inference, Vec<String>)> {
+fn prepare(parser: &PluginConfig, policies: &Policies, library: &Library) -> Result<(Inference, Vec<String>)> {
     let plugin = load(library, parser)?;
-    let settings = step_settings(parser, on_error);
+    let settings = policies.settings(parser);
     let inference = Inference::new(&plugin, &settings)?;
     let stored = Arc::new(Schema::new(vec![Field::new(RESCUED, DataType::Utf8, true)]));
     // What is wrong with the configuration is told by the wiring.

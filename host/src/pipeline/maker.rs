@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arrow::array::{AsArray as _, RecordBatch};
 use arrow::datatypes::{Schema, SchemaRef};
 
+use super::build::Plugged;
 use super::rows::unfit;
 use crate::model::PluginIdentity;
 use crate::plugin::{CallStats, Messages, Parser, Produced};
@@ -91,10 +92,29 @@ impl Maker {
     }
 
     /// The plugin, if there is one.
+    pub(super) fn plugin(&self) -> Option<Plugged> {
+        match self {
+            Self::Parser(parser) => Some(Plugged::new(parser.plugin(), parser.step())),
+            Self::Columns(_) => None,
+        }
+    }
+
+    /// Who the plugin is, if there is one.
     pub(super) fn identity(&self) -> Option<PluginIdentity> {
         match self {
             Self::Parser(parser) => Some(parser.plugin().identity(parser.step())),
             Self::Columns(_) => None,
+        }
+    }
+
+    /// Make the instance of the plugin, if there is one.
+    ///
+    /// # Errors
+    /// As [`Parser::warm`].
+    pub(super) fn warm(&mut self) -> Result<()> {
+        match self {
+            Self::Parser(parser) => parser.warm(),
+            Self::Columns(_) => Ok(()),
         }
     }
 

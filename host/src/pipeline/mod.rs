@@ -22,12 +22,14 @@
 //! | `steps/` | windows and rules: fed, closed, their state kept |
 //! | `times` | what the event times of a chunk say |
 //! | `epoch` | reads, runs and stages one epoch |
+//! | `flow` | what comes out of workers and steps, on its way |
 //! | `check` | everything that can be told before a message is read |
 //! | `commit` | a prepared epoch → its tables |
 //! | `recovery` | finishes what an earlier run prepared, and says where to go on |
 //! | `notifications` | who is notified of alerts, and how the outbox goes |
 //! | `files` | what the ledger says of files, for whoever asks |
-//! | `run` | the loop: trigger, stage, prepare, commit |
+//! | `run/` | the loop: trigger, stage, prepare, commit; other versions between two epochs |
+//! | `swap/` | other versions of plugins: asked for, made ready, tried, trusted |
 //! | `progress` | what is told after every epoch |
 
 mod build;
@@ -36,6 +38,7 @@ mod commit;
 mod epoch;
 mod extended;
 mod files;
+mod flow;
 mod kept;
 mod maker;
 mod notifications;
@@ -44,6 +47,7 @@ mod recovery;
 mod rows;
 mod run;
 mod steps;
+mod swap;
 mod times;
 mod watch;
 mod wire;
@@ -55,4 +59,8 @@ pub use notifications::{NotificationProgress, Notified};
 pub use progress::{
     Counts, EventTimeProgress, PluginProgress, Progress, Report, Silent, SinkProgress, SourceProgress, StateProgress,
 };
-pub use run::{Shutdown, Summary, run};
+pub use run::{Shutdown, Summary, run, run_with_swaps};
+pub use swap::{
+    Ask, Difference, Differences, PluginStanding, Request, Standing, Swap, SwapEvent, SwapOutcome, SwapSender, Swaps,
+    swaps,
+};

@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::epoch::StagedEpoch;
 use super::notifications::NotificationProgress;
 use super::steps::StepCounts;
+use super::swap::SwapEvent;
 use super::times::TimeStats;
 use super::workers::Processed;
 use crate::model::{Epoch, EventTimeState, PluginIdentity, SourceRange};
@@ -28,6 +29,9 @@ pub trait Report: Send {
 
     /// An epoch is committed in all tables.
     fn epoch(&mut self, progress: &Progress);
+
+    /// Another version of a plugin has taken over, or not.
+    fn swap(&mut self, _event: &SwapEvent) {}
 }
 
 /// Tells nobody.
@@ -161,6 +165,9 @@ pub struct Progress {
     /// What became of alerts since the epoch before, for each who is notified.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub notifications: Vec<NotificationProgress>,
+    /// What became of other versions of plugins since the epoch before.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub swaps: Vec<SwapEvent>,
 }
 
 /// The event times of an epoch's rows, in RFC 3339.
@@ -295,9 +302,9 @@ impl Progress {
     pub(super) fn new(
         run: &RunIdentity,
         staged: &StagedEpoch,
-        plugins: &[PluginIdentity],
         took: Durations,
         notifications: Vec<NotificationProgress>,
+        swaps: Vec<SwapEvent>,
     ) -> Self {
         let total = took.plan + staged.took + took.prepare + took.commit;
         let counts = &staged.counts;
@@ -333,8 +340,14 @@ impl Progress {
             state_operators: staged.steps.iter().map(StateProgress::new).collect(),
             sources: vec![SourceProgress::new(&run.source, staged)],
             sinks: staged.tables.iter().map(|(name, table)| SinkProgress::new(name, table)).collect(),
-            plugins: plugins.iter().zip(&staged.stats).map(|(identity, stats)| plugin(identity, stats)).collect(),
+            plugins: staged
+                .plugins
+                .iter()
+                .zip(&staged.stats)
+                .map(|(identity, stats)| plugin(identity, stats))
+                .collect(),
             notifications,
+            swaps,
         }
     }
 

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::build::Parts;
 use super::commit::{all_tables, commit, committed_epoch, staged_for};
+use super::steps::Duties;
 use super::wire::{DEDUPLICATION, StepPlan};
 use crate::checkpoint::{Checkpoint, EpochRecord};
 use crate::config::Pipeline;
@@ -193,21 +194,36 @@ pub(super) async fn restore_steps(
     pipeline: &Pipeline,
     checkpoint: &Checkpoint,
     record: Option<&EpochRecord>,
-    parts: &mut Parts,
+    duties: &mut Duties,
     env: &Env,
 ) -> Result<BTreeMap<String, StepState>> {
-    let duties = &mut parts.duties;
     if let Some(settings) = &pipeline.event_time {
         let state = record.and_then(|record| record.event_time.clone()).unwrap_or_default();
         duties.watermarks = Some(Watermarks::new(settings.clone(), &state, env.clock.monotonic()));
     }
     let kept = record.map(|record| record.steps.clone()).unwrap_or_default();
+    let steps = restore_states(checkpoint, &kept, duties).await?;
+    for gone in kept.keys().filter(|name| !steps.contains_key(*name)) {
+        tracing::warn!("the step `{gone}` is not in the pipeline file any more: its state is dropped");
+    }
+    Ok(steps)
+}
+
+/// Give steps the states that are kept of them; where they stand then.
+///
+/// # Errors
+/// As [`restore_steps`].
+pub(super) async fn restore_states(
+    checkpoint: &Checkpoint,
+    kept: &BTreeMap<String, StepState>,
+    duties: &mut Duties,
+) -> Result<BTreeMap<String, StepState>> {
     let mut steps = BTreeMap::new();
     for step in 0..duties.plans.len() {
         let plan = &duties.plans[step];
         let (name, Some(identity)) = (plan.name.clone(), plan.identity.clone()) else { continue };
         let mut state = StepState { identity: identity.clone(), segments: Vec::new() };
-        refuse_other_state(plan, &kept)?;
+        refuse_other_state(plan, kept)?;
         if let Some(kept) = kept.get(&name) {
             let segments = read_segments(checkpoint, &kept.segments).await?;
             duties.restore(step, segments, kept.identity.state_version).await?;
@@ -227,9 +243,6 @@ pub(super) async fn restore_steps(
             state.segments.clone_from(&kept.segments);
         }
         steps.insert(DEDUPLICATION.to_owned(), state);
-    }
-    for gone in kept.keys().filter(|name| !steps.contains_key(*name)) {
-        tracing::warn!("the step `{gone}` is not in the pipeline file any more: its state is dropped");
     }
     Ok(steps)
 }

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use serde_json::Value;
 
-use super::build::{Seen, refused, step_settings, table_settings};
+use super::build::{Seen, refused, table_settings};
 use super::extended::{Extended, alert_fields, late_fields};
 use super::rows::{MissingColumn, Projection};
 use super::steps::{
@@ -18,8 +19,8 @@ use crate::config::{
     ColumnFrom, Emit, NotifyConfig, Pipeline, Problem, RuleConfig, StepInput, TableColumn, TableConfig, WindowConfig,
 };
 use crate::event_time::{DeduplicateSettings, KeyColumns, StateColumns};
-use crate::model::{PluginIdentity, StepIdentity};
-use crate::plugin::{Aggregator, Memory, Plugin, Rule};
+use crate::model::{Digest, PluginIdentity, StepIdentity};
+use crate::plugin::{Aggregator, Limits, Memory, Plugin, Rule, StepSettings};
 use crate::sink::delta::{TableSettings, type_name};
 
 /// The name of the step that looks for rows that come twice.
@@ -33,6 +34,7 @@ pub(super) struct StepPlan {
     /// `window.NAME` or `rule.NAME`.
     pub(super) name: String,
     pub(super) plugin: PluginIdentity,
+    pub(super) makings: Makings,
     /// What its state is of; none if it keeps none.
     pub(super) identity: Option<StepIdentity>,
     /// The versions of state that it reads.
@@ -62,7 +64,25 @@ pub(super) struct Stateful {
     /// The columns in which two rows are the same, with their types.
     deduplicate_by: String,
     deduplicate_state: Option<StateColumns>,
-    shard_steps: Vec<ShardStep>,
+    /// One for each plan.
+    pub(super) shard_steps: Vec<ShardStep>,
+}
+
+/// What a step is made of: where it is the same, the step does the same.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Makings {
+    sha256: Digest,
+    config: Value,
+    limits: Limits,
+    /// What it sees.
+    seen: SchemaRef,
+}
+
+impl Makings {
+    pub(super) fn new(plugin: &Plugin, settings: &StepSettings, seen: &SchemaRef) -> Self {
+        let (config, limits) = (settings.config.clone(), settings.limits);
+        Self { sha256: plugin.digest(), config, limits, seen: Arc::clone(seen) }
+    }
 }
 
 /// The tables so far, with the schemas that they need.
@@ -87,7 +107,7 @@ struct Wire<'a> {
 pub(super) fn wire_steps(
     seen: &Seen<'_>,
     projections: &[Projection],
-    plugins: Vec<Plugin>,
+    plugins: &[Plugin],
     first_plugin: usize,
     tables: &mut Tables,
     problems: &mut Vec<Problem>,
@@ -157,7 +177,8 @@ impl Wire<'_> {
         let path = &config.plugin.path;
         let keys = self.keys(&config.key, &rows, &format!("{path}.key"))?;
         let seen = with_time(&rows, false);
-        let settings = step_settings(&config.plugin, self.seen.pipeline.on_error);
+        let settings = self.seen.policies.settings(&config.plugin);
+        let makings = Makings::new(plugin, &settings, &seen);
         let aggregator = match Aggregator::configure(plugin, settings, &seen) {
             Ok(aggregator) => aggregator,
             Err(error) => {
@@ -203,6 +224,7 @@ impl Wire<'_> {
         self.wired.plans.push(StepPlan {
             name: config.plugin.step.clone(),
             plugin: plugin.identity(&config.plugin.step),
+            makings,
             identity: Some(identity),
             restorable: aggregator.restorable().to_vec(),
             output: Output::Window { table, late },
@@ -223,7 +245,8 @@ impl Wire<'_> {
             true => with_time(&rows, !of_window),
             false => Arc::clone(&rows),
         };
-        let settings = step_settings(&config.plugin, self.seen.pipeline.on_error);
+        let settings = self.seen.policies.settings(&config.plugin);
+        let makings = Makings::new(plugin, &settings, &seen);
         let rule = match Rule::configure(plugin, settings, &seen) {
             Ok(rule) => rule,
             Err(error) => {
@@ -253,6 +276,7 @@ impl Wire<'_> {
         self.wired.plans.push(StepPlan {
             name: config.plugin.step.clone(),
             plugin: plugin.identity(&config.plugin.step),
+            makings,
             identity: (rule.memory() == Memory::Keyed).then_some(identity),
             restorable: rule.restorable().to_vec(),
             output: Output::Rule { table, alerts, rule: config.name.clone(), notifies: !config.notify.is_empty() },
@@ -347,13 +371,18 @@ impl Wire<'_> {
 }
 
 impl Stateful {
-    /// Start the shards. Where they go on is told later.
-    pub(super) fn start(self, pipeline: &Pipeline) -> Result<Duties> {
+    /// Start the shards, if there is something for them to do.
+    pub(super) fn start_shards(&self, pipeline: &Pipeline) -> Result<Option<Shards>> {
         let deduplicate = self.deduplicate.as_ref().map(|(_, settings)| settings).zip(self.deduplicate_state.as_ref());
         let is_sharded = |step: &ShardStep| !matches!(step, ShardStep::Elsewhere);
         let is_needed = self.shard_steps.iter().any(is_sharded) || deduplicate.is_some();
         let count = pipeline.threads.div_ceil(WORKERS_PER_SHARD);
-        let shards = is_needed.then(|| Shards::start(&self.shard_steps, deduplicate, count)).transpose()?;
+        is_needed.then(|| Shards::start(&self.shard_steps, deduplicate, count)).transpose()
+    }
+
+    /// Start the shards. Where they go on is told later.
+    pub(super) fn start(self, pipeline: &Pipeline) -> Result<Duties> {
+        let shards = self.start_shards(pipeline)?;
         let deduplication = self.deduplicate.map(|(_, settings)| StepIdentity {
             shape: BTreeMap::from([
                 ("by".to_owned(), self.deduplicate_by),

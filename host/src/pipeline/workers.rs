@@ -3,8 +3,9 @@
 
 use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
+use super::build::Plugged;
 use super::kept::NewColumns;
 use super::maker::Maker;
 use super::rows::{Projection, rejected_messages, rejected_rows, unfit, unreadable};
@@ -127,11 +128,24 @@ impl Steps {
         }
     }
 
+    /// The plugins, in the order of the stream; those of rules aside.
+    pub(super) fn plugins(&self) -> Vec<Plugged> {
+        let transforms = self.transforms.iter().map(|step| Plugged::new(step.plugin(), step.step()));
+        self.maker.plugin().into_iter().chain(transforms).collect()
+    }
+
     /// The plugins, in the order of the stream.
     pub(super) fn identities(&self) -> Vec<PluginIdentity> {
         let parser = self.maker.identity();
         let transforms = self.transforms.iter().map(|step| step.plugin().identity(step.step()));
         parser.into_iter().chain(transforms).collect()
+    }
+
+    /// Make all instances.
+    fn warm(&mut self) -> Result<()> {
+        self.maker.warm()?;
+        self.transforms.iter_mut().try_for_each(Transform::warm)?;
+        self.rules.iter_mut().try_for_each(|rule| rule.rule.warm())
     }
 
     fn process(&mut self, mut chunk: Chunk, clock_us: i64) -> Result<Processed> {
@@ -242,6 +256,8 @@ struct Job {
 struct Lane {
     jobs: mpsc::Sender<Job>,
     done: mpsc::Receiver<Result<Processed>>,
+    /// Whether its instances could be made.
+    warm: Option<oneshot::Receiver<Result<()>>>,
     // Ends when `jobs` is dropped.
     _thread: Worker<()>,
 }
@@ -260,17 +276,31 @@ impl Workers {
         let lane = |index: usize| {
             let (jobs, mut todo) = mpsc::channel::<Job>(QUEUE);
             let (finished, done) = mpsc::channel(QUEUE);
+            let (warmed, warm) = oneshot::channel();
             let mut steps = steps.fork();
             let thread = env::worker(&format!("weir-plugins-{index}"), move || {
+                // Whoever waits for it is told; otherwise the first chunk is.
+                drop(warmed.send(steps.warm()));
                 while let Some(job) = todo.blocking_recv() {
                     if finished.blocking_send(steps.process(job.chunk, job.clock_us)).is_err() {
                         return;
                     }
                 }
             })?;
-            Ok(Lane { jobs, done, _thread: thread })
+            Ok(Lane { jobs, done, warm: Some(warm), _thread: thread })
         };
         Ok(Self { lanes: (0..threads.max(1)).map(lane).collect::<Result<_>>()? })
+    }
+
+    /// Wait until all have their instances.
+    ///
+    /// # Errors
+    /// Plugin if one cannot be made.
+    pub(super) async fn warmed(&mut self) -> Result<()> {
+        for warm in self.lanes.iter_mut().filter_map(|lane| lane.warm.take()) {
+            warm.await.map_err(|_| Error::bug("a worker thread ended before its work"))??;
+        }
+        Ok(())
     }
 
     /// Run all chunks through the workers and hand what comes out to `collect`,

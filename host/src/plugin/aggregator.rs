@@ -127,7 +127,7 @@ impl Aggregator {
         }
         let settings = self.keeper.role().settings.clone();
         let keeper = &mut self.keeper;
-        let parts = isolate(&settings.step, groups.len(), settings.on_failure, |range| {
+        let parts = isolate(&settings.step, groups.len(), settings.on_failure.get(), |range| {
             let (groups, rows) = (&groups[range.clone()], part(rows, &range)?);
             keeper.call(|sandbox, guest| update(sandbox, guest, groups, &rows))?;
             let bytes = size_of_val(groups) + rows.get_array_memory_size();
@@ -169,7 +169,7 @@ impl Aggregator {
         let (mut batches, mut origins, mut failed) = (Vec::new(), Vec::new(), Vec::new());
         let mut start = 0;
         for groups in groups.chunks(settings.limits.rows.clamp(1, ROWS_PER_CALL)) {
-            let parts = isolate(&settings.step, groups.len(), settings.on_failure, |range| {
+            let parts = isolate(&settings.step, groups.len(), settings.on_failure.get(), |range| {
                 let groups = &groups[range];
                 self.keeper.call(|sandbox, guest| evaluate(sandbox, guest, groups, &role))
             })?;

@@ -50,7 +50,8 @@ impl Engine {
     }
 }
 
-fn rules() -> Config {
+/// The rules of the sandbox; compiled code is of the rules that it was compiled under.
+pub(super) fn rules() -> Config {
     let mut config = Config::new();
     config
         // Calls are synchronous; a call costs a third without it.

@@ -3,11 +3,13 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, HasSelf, InstancePre, Linker};
 
 use super::bindings::EveryRole;
 use super::cache::Cache;
+use super::compile::Compiler;
 use super::sandbox::{Limits, Sandbox, State};
 use super::{Engine, bindings, config_schema};
 use crate::model::{Digest, PluginIdentity};
@@ -45,7 +47,7 @@ pub enum ComponentSource {
     /// A file on the local disk: a component, or a core module that holds one.
     File(PathBuf),
     /// Bytes, named for messages.
-    Bytes(String, Vec<u8>),
+    Bytes(String, Bytes),
 }
 
 /// What a plugin can do.
@@ -97,6 +99,7 @@ pub struct Library {
     engine: Engine,
     linker: Arc<Linker<State>>,
     cache: Cache,
+    compiler: Compiler,
 }
 
 impl Library {
@@ -104,11 +107,11 @@ impl Library {
     ///
     /// # Errors
     /// As [`Engine::new`].
-    pub fn new(engine: Engine, cache_folder: PathBuf) -> Result<Self> {
+    pub fn new(engine: Engine, cache_folder: PathBuf, compiler: Compiler) -> Result<Self> {
         let mut linker = Linker::new(engine.inner());
         EveryRole::add_to_linker::<_, HasSelf<_>>(&mut linker, |state| state)
             .map_err(|error| Error::bug("cannot link the plugin contract").because(error))?;
-        Ok(Self { engine, linker: Arc::new(linker), cache: Cache::new(cache_folder) })
+        Ok(Self { engine, linker: Arc::new(linker), cache: Cache::new(cache_folder), compiler })
     }
 
     /// Load, check and describe a plugin. Compiles it unless that was done
@@ -126,7 +129,7 @@ impl Library {
                 "{source} has the digest {digest}, but {pinned} is pinned: restore the file or change `sha256`"
             )));
         }
-        let component = self.cache.get_or_compile(&self.engine, digest, || self.compile(source, bytes))?;
+        let component = self.cache.get_or_compile(&self.engine, digest, || self.compile(source, &bytes))?;
         self.refuse_foreign_imports(source, &component)?;
         let roles = roles(&self.engine, &component);
         let pre = self.linker.instantiate_pre(&component).map_err(|error| {
@@ -136,6 +139,7 @@ impl Library {
         Ok(Plugin {
             source: source.clone(),
             engine: self.engine.clone(),
+            bytes,
             digest,
             roles,
             pre,
@@ -143,10 +147,14 @@ impl Library {
         })
     }
 
-    fn compile(&self, source: &ComponentSource, bytes: Vec<u8>) -> Result<Component> {
-        let component = if is_core_module(&bytes) { encode(source, &bytes)? } else { bytes };
-        Component::new(self.engine.inner(), component)
-            .map_err(|error| Error::config(format!("{source} is not a usable WebAssembly component")).because(error))
+    fn compile(&self, source: &ComponentSource, bytes: &Bytes) -> Result<Component> {
+        if !is_webassembly(bytes) {
+            return Err(Error::config(format!(
+                "{source} is not a usable WebAssembly component: it is no WebAssembly at all"
+            )));
+        }
+        let component = if is_core_module(bytes) { encode(source, bytes)?.into() } else { bytes.clone() };
+        self.compiler.compile(&self.engine, source, &component)
     }
 
     fn refuse_foreign_imports(&self, source: &ComponentSource, component: &Component) -> Result<()> {
@@ -168,6 +176,7 @@ impl Library {
 pub struct Plugin {
     source: ComponentSource,
     engine: Engine,
+    bytes: Bytes,
     digest: Digest,
     roles: Vec<Role>,
     pre: InstancePre<State>,
@@ -193,6 +202,11 @@ impl Plugin {
     /// The digest of the component.
     pub fn digest(&self) -> Digest {
         self.digest
+    }
+
+    /// The component, as it was read.
+    pub fn bytes(&self) -> &Bytes {
+        &self.bytes
     }
 
     /// What it can do.
@@ -249,38 +263,64 @@ impl Plugin {
     }
 }
 
-impl std::fmt::Display for ComponentSource {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl ComponentSource {
+    /// What a pipeline file calls it.
+    pub fn name(&self) -> String {
         match self {
-            Self::Builtin(name) => write!(f, "plugin builtin:{name}"),
-            Self::File(path) => write!(f, "plugin {}", path.display()),
-            Self::Bytes(name, _) => write!(f, "plugin {name}"),
+            Self::Builtin(name) => format!("builtin:{name}"),
+            Self::File(path) => path.display().to_string(),
+            Self::Bytes(name, _) => name.clone(),
         }
+    }
+
+    /// The component.
+    ///
+    /// # Errors
+    /// Config if there is none, or it is too large.
+    pub fn read(&self) -> Result<Bytes> {
+        read(self)
     }
 }
 
-fn read(source: &ComponentSource) -> Result<Vec<u8>> {
+impl std::fmt::Display for ComponentSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "plugin {}", self.name())
+    }
+}
+
+fn read(source: &ComponentSource) -> Result<Bytes> {
     match source {
-        ComponentSource::Bytes(_, bytes) => Ok(bytes.clone()),
+        ComponentSource::Bytes(_, bytes) => {
+            refuse_size(source, bytes.len() as u64)?;
+            Ok(bytes.clone())
+        }
         ComponentSource::Builtin(name) => {
             let known = || builtin_names().collect::<Vec<_>>().join(", ");
             let found = BUILTIN.iter().find(|(builtin, _)| builtin == name);
             let unknown =
                 || Error::config(format!("there is no plugin builtin:{name}: the bundled ones are {}", known()));
-            found.map(|(_, bytes)| bytes.to_vec()).ok_or_else(unknown)
+            found.map(|(_, bytes)| Bytes::from_static(bytes)).ok_or_else(unknown)
         }
         ComponentSource::File(path) => {
             let failed = |error| Error::config(format!("cannot read the plugin {}", path.display())).because(error);
             let size_bytes = std::fs::metadata(path).map_err(failed)?.len();
-            if size_bytes > MAX_COMPONENT_BYTES {
-                return Err(Error::config(format!(
-                    "the plugin {} has {size_bytes} bytes, more than the {MAX_COMPONENT_BYTES} allowed",
-                    path.display()
-                )));
-            }
-            std::fs::read(path).map_err(failed)
+            refuse_size(source, size_bytes)?;
+            std::fs::read(path).map(Bytes::from).map_err(failed)
         }
     }
+}
+
+fn refuse_size(source: &ComponentSource, bytes: u64) -> Result<()> {
+    if bytes <= MAX_COMPONENT_BYTES {
+        return Ok(());
+    }
+    Err(Error::config(format!("the {source} has {bytes} bytes, more than the {MAX_COMPONENT_BYTES} allowed")))
+}
+
+/// What modules and components begin with (WebAssembly core specification, section
+/// 5.5.16).
+fn is_webassembly(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"\0asm")
 }
 
 /// Core modules and components differ in the layer field of their preamble.

@@ -16,6 +16,7 @@
 //! |---|---|
 //! | `engine` | the configured engine and the clock tick behind deadlines |
 //! | `library`, `cache` | reference → bytes → digest → checked, compiled component |
+//! | `compile` | component → native code, in a process with limits |
 //! | `config_schema` | what a plugin's schema says of a configuration, for people |
 //! | `sandbox` | one instance with its limits; calls and how they fail |
 //! | `columns/` | Arrow ⇄ contract columns |
@@ -28,6 +29,7 @@ mod aggregator;
 mod bindings;
 mod cache;
 mod columns;
+mod compile;
 mod config_schema;
 mod engine;
 mod inference;
@@ -42,13 +44,14 @@ mod transform;
 
 pub use aggregator::{Aggregator, Evaluated};
 pub use columns::spread;
+pub use compile::{COMMAND as COMPILE_COMMAND, Compiler, compile_here};
 pub use engine::Engine;
 pub use inference::Inference;
 pub use library::{ComponentSource, ConfigProblem, Library, Plugin, Role, builtin_names};
 pub use parser::{Messages, Parser};
 pub use rule::{Alerts, Judged, Memory, Rule};
 pub use sandbox::{CallStats, Failure, Limits};
-pub use step::{ConfigureError, FailedInput, OnFailure, StepSettings, take_rows};
+pub use step::{ConfigureError, FailedInput, FailurePolicy, OnFailure, StepSettings, take_rows};
 pub use transform::Transform;
 
 use std::sync::Arc;

@@ -104,6 +104,16 @@ impl Parser {
         &self.configured.message_fields
     }
 
+    /// Make the instance now rather than at the first call.
+    ///
+    /// # Errors
+    /// Plugin if it cannot be made.
+    pub fn warm(&mut self) -> Result<()> {
+        let configured = Arc::clone(&self.configured);
+        let warmed = self.seat.with(|sandbox| again(&configured, sandbox), |_, _| Ok(()));
+        warmed.map_err(|failure| configured.settings.cannot_be_configured(failure))
+    }
+
     /// Parse a chunk. Every message is in the rows, among the rejections, or was
     /// empty to the plugin.
     ///
@@ -116,7 +126,7 @@ impl Parser {
         }
         let (settings, seat) = (&configured.settings, &mut self.seat);
         let mut allowance = Allowance::new(&settings.limits);
-        let parts = isolate(&settings.step, messages.len(), settings.on_failure, |range| {
+        let parts = isolate(&settings.step, messages.len(), settings.on_failure.get(), |range| {
             attempt(seat, &configured, messages, range).and_then(|part| allowance.take(part))
         })?;
         join(parts, &configured.output)
@@ -170,6 +180,17 @@ fn configure(
     })
 }
 
+/// Configure another instance, which must announce the same.
+fn again(configured: &Configured, sandbox: &mut Sandbox) -> std::result::Result<wit::Guest, Failure> {
+    let (guest, answer) = configure(sandbox, &configured.indices, &configured.config, configured.stored.as_ref())?;
+    let info = answer.map_err(|_| Failure::Invalid("a new instance refuses its configuration".into()))?;
+    let output = from_contract(info.output).map_err(Failure::Invalid)?;
+    match output == configured.output && info.message_fields == configured.message_fields {
+        true => Ok(guest),
+        false => Err(Failure::Invalid("a new instance announces something else".into())),
+    }
+}
+
 fn attempt(
     seat: &mut Seat<wit::Guest>,
     configured: &Configured,
@@ -177,37 +198,31 @@ fn attempt(
     range: Range<usize>,
 ) -> std::result::Result<Produced, Failure> {
     let limits = *seat.limits();
-    let again = |sandbox: &mut Sandbox| {
-        let (guest, answer) = configure(sandbox, &configured.indices, &configured.config, configured.stored.as_ref())?;
-        let info = answer.map_err(|_| Failure::Invalid("a new instance refuses its configuration".into()))?;
-        let output = from_contract(info.output).map_err(Failure::Invalid)?;
-        match output == configured.output && info.message_fields == configured.message_fields {
-            true => Ok(guest),
-            false => Err(Failure::Invalid("a new instance announces something else".into())),
-        }
-    };
-    seat.with(again, |sandbox, guest| {
-        // A part of the chunk needs offsets and fields of its own; the whole of
-        // it is borrowed as it is.
-        let whole = range.len() == messages.len();
-        let base = messages.offsets.get(range.start).copied().unwrap_or(0);
-        let rebased: Vec<i32> = match whole {
-            true => Vec::new(),
-            false => messages.offsets[range.start..=range.end].iter().map(|offset| offset - base).collect(),
-        };
-        let offsets = if whole { messages.offsets } else { &rebased };
-        let last = messages.offsets.get(range.end).copied().unwrap_or(0);
-        let data = &messages.payload[base as usize..last as usize];
-        let fields = messages.fields.slice(range.start, range.len());
-        let lowered = Lowered::new(&fields).map_err(|error| Failure::Invalid(error.to_string()))?;
-        let columns = lowered.params();
-        let chunk = wit::Messages { payload: VarBytesParam { offsets, data }, fields: lowered.batch(&columns) };
-        let parsed = sandbox.call(|store, _| guest.call_parse(store, chunk))??;
-        let watch = Stopwatch::start();
-        let produced = check(parsed, configured, &limits, offsets);
-        sandbox.validated(watch.elapsed());
-        produced.map_err(Failure::Invalid)
-    })
+    seat.with(
+        |sandbox| again(configured, sandbox),
+        |sandbox, guest| {
+            // A part of the chunk needs offsets and fields of its own; the whole of
+            // it is borrowed as it is.
+            let whole = range.len() == messages.len();
+            let base = messages.offsets.get(range.start).copied().unwrap_or(0);
+            let rebased: Vec<i32> = match whole {
+                true => Vec::new(),
+                false => messages.offsets[range.start..=range.end].iter().map(|offset| offset - base).collect(),
+            };
+            let offsets = if whole { messages.offsets } else { &rebased };
+            let last = messages.offsets.get(range.end).copied().unwrap_or(0);
+            let data = &messages.payload[base as usize..last as usize];
+            let fields = messages.fields.slice(range.start, range.len());
+            let lowered = Lowered::new(&fields).map_err(|error| Failure::Invalid(error.to_string()))?;
+            let columns = lowered.params();
+            let chunk = wit::Messages { payload: VarBytesParam { offsets, data }, fields: lowered.batch(&columns) };
+            let parsed = sandbox.call(|store, _| guest.call_parse(store, chunk))??;
+            let watch = Stopwatch::start();
+            let produced = check(parsed, configured, &limits, offsets);
+            sandbox.validated(watch.elapsed());
+            produced.map_err(Failure::Invalid)
+        },
+    )
 }
 
 fn check(

@@ -117,6 +117,15 @@ impl Rule {
         Self { keeper: self.keeper.fork() }
     }
 
+    /// Make the instance now rather than at the first call.
+    ///
+    /// # Errors
+    /// Plugin if it cannot be made.
+    pub fn warm(&mut self) -> Result<()> {
+        let warmed = self.keeper.call(|_, _| Ok(()));
+        warmed.map_err(|failure| self.keeper.role().settings.cannot_be_configured(failure))
+    }
+
     /// Whether it remembers.
     pub fn memory(&self) -> Memory {
         match self.keeper.role().memory {
@@ -152,7 +161,7 @@ impl Rule {
         }
         let settings = &role.settings;
         let keeper = &mut self.keeper;
-        let parts = isolate(&settings.step, rows.num_rows(), settings.on_failure, |range| {
+        let parts = isolate(&settings.step, rows.num_rows(), settings.on_failure.get(), |range| {
             let groups = groups.get(range.clone()).unwrap_or_default();
             let rows = part(rows, &range)?;
             let alerts = keeper.call(|sandbox, guest| evaluate(sandbox, guest, groups, &rows, &role))?;

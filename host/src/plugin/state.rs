@@ -84,8 +84,18 @@ macro_rules! keeps_state {
             ///
             /// # Errors
             /// Plugin if it does not take them.
-            pub fn load(&mut self, states: Vec<(u32, Box<[u8]>)>, version: u32) -> $crate::Result<()> {
+            pub fn load(&mut self, states: Vec<(u32, std::sync::Arc<[u8]>)>, version: u32) -> $crate::Result<()> {
                 self.$keeper.load(states, version)
+            }
+
+            /// Take over the groups of another version of the step, which are known by
+            /// the same slots. The other one must be at the end of an epoch, and goes on
+            /// being usable.
+            ///
+            /// # Errors
+            /// Plugin if it does not take their states.
+            pub fn adopt(&mut self, other: &Self) -> $crate::Result<()> {
+                self.$keeper.adopt(&other.$keeper)
             }
 
             /// Lose the instance, as a trap does.
@@ -109,7 +119,7 @@ pub(super) struct Keeper<R: StatefulRole> {
     pub(super) seat: Seat<R::Guest>,
     role: Arc<R>,
     /// The state of each group as of the base, by slot.
-    base: Vec<Option<Box<[u8]>>>,
+    base: Vec<Option<Arc<[u8]>>>,
     /// The version of these states.
     base_version: u32,
     journal: Vec<R::Call>,
@@ -211,7 +221,7 @@ impl<R: StatefulRole> Keeper<R> {
     pub(super) fn move_base(&mut self) -> Result<()> {
         let mut changed = std::mem::take(&mut self.changed);
         changed.retain(|group| std::mem::take(&mut self.is_changed[*group as usize]));
-        let mut moved: Vec<(u32, Box<[u8]>)> = Vec::with_capacity(changed.len());
+        let mut moved: Vec<(u32, Arc<[u8]>)> = Vec::with_capacity(changed.len());
         let (role, settings) = (Arc::clone(&self.role), self.role.settings().clone());
         for groups in changed.chunks(GROUPS_PER_CALL) {
             // Large states may need smaller calls; a group alone must do.
@@ -232,7 +242,7 @@ impl<R: StatefulRole> Keeper<R> {
                 }
                 let state = |index: usize| {
                     let bounds = states.offsets[index] as usize..states.offsets[index + 1] as usize;
-                    Box::from(&states.data[bounds])
+                    Arc::from(&states.data[bounds])
                 };
                 moved.extend(groups[range].iter().enumerate().map(|(index, group)| (*group, state(index))));
             }
@@ -258,7 +268,26 @@ impl<R: StatefulRole> Keeper<R> {
     ///
     /// # Errors
     /// Plugin if it does not take them.
-    pub(super) fn load(&mut self, states: Vec<(u32, Box<[u8]>)>, version: u32) -> Result<()> {
+    pub(super) fn load(&mut self, states: Vec<(u32, Arc<[u8]>)>, version: u32) -> Result<()> {
+        let groups: Vec<u32> = states.iter().map(|(group, _)| *group).collect();
+        self.put(states);
+        self.take_in(&groups, version)
+    }
+
+    /// Take over the groups of another version of the step, as of its base; both
+    /// know them by the same slots, and the other one may go on being used.
+    ///
+    /// # Errors
+    /// Plugin if it does not take their states.
+    pub(super) fn adopt(&mut self, other: &Self) -> Result<()> {
+        let open = other.base.iter().enumerate().filter(|(_, state)| state.is_some());
+        let groups: Vec<u32> = open.map(|(group, _)| u32::try_from(group).unwrap_or(u32::MAX)).collect();
+        self.base.clone_from(&other.base);
+        self.take_in(&groups, other.base_version)
+    }
+
+    /// Let an instance have the states of the base, which are of this version.
+    fn take_in(&mut self, groups: &[u32], version: u32) -> Result<()> {
         let role = Arc::clone(&self.role);
         let refused = |failure: Failure| {
             let step = &role.settings().step;
@@ -268,15 +297,13 @@ impl<R: StatefulRole> Keeper<R> {
             ))
             .because(failure)
         };
-        let groups: Vec<u32> = states.iter().map(|(group, _)| *group).collect();
-        self.put(states);
         self.base_version = version;
         self.seat.leave();
         self.call(|_, _| Ok(())).map_err(refused)?;
         if version != role.state_version() {
             // States of an older version are asked for again, all of them; until
             // they are there, an instance that is lost is made of the old ones.
-            self.mark_all(&groups);
+            self.mark_all(groups);
             self.move_base()?;
             self.base_version = role.state_version();
         }
@@ -320,7 +347,7 @@ impl<R: StatefulRole> Keeper<R> {
         }
     }
 
-    fn put(&mut self, states: Vec<(u32, Box<[u8]>)>) {
+    fn put(&mut self, states: Vec<(u32, Arc<[u8]>)>) {
         for (group, state) in states {
             let index = group as usize;
             if index >= self.base.len() {
@@ -335,7 +362,7 @@ fn restore_all<R: StatefulRole>(
     role: &R,
     sandbox: &mut Sandbox,
     guest: &R::Guest,
-    base: &[Option<Box<[u8]>>],
+    base: &[Option<Arc<[u8]>>],
     version: u32,
 ) -> Result<(), Failure> {
     let (mut groups, mut states) = (Vec::new(), States { offsets: vec![0], data: Vec::new() });

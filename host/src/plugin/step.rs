@@ -1,6 +1,8 @@
 //! How a plugin stands in a step of a pipeline, whatever its role.
 
 use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arrow::array::{RecordBatch, RecordBatchOptions, UInt32Array};
 use arrow::compute::take;
@@ -15,6 +17,7 @@ use crate::Error;
 
 /// Problems of a configuration that are told; nobody reads more.
 const MAX_PROBLEMS: usize = 100;
+
 /// How to go on when a plugin fails for an input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnFailure {
@@ -22,6 +25,28 @@ pub enum OnFailure {
     Isolate,
     /// Fail the call, after one retry.
     Fail,
+}
+
+/// What happens when a plugin fails for an input, for all instances of a step
+/// together. May be changed between epochs.
+#[derive(Debug, Clone)]
+pub struct FailurePolicy(Arc<AtomicBool>);
+
+impl FailurePolicy {
+    /// This one, until it is changed.
+    pub fn new(on_failure: OnFailure) -> Self {
+        Self(Arc::new(AtomicBool::new(on_failure == OnFailure::Isolate)))
+    }
+
+    /// Change it for all instances.
+    pub fn set(&self, on_failure: OnFailure) {
+        self.0.store(on_failure == OnFailure::Isolate, Ordering::Release);
+    }
+
+    /// What happens now.
+    pub fn get(&self) -> OnFailure {
+        if self.0.load(Ordering::Acquire) { OnFailure::Isolate } else { OnFailure::Fail }
+    }
 }
 
 /// How a plugin stands in a step.
@@ -34,7 +59,7 @@ pub struct StepSettings {
     /// What an instance may use.
     pub limits: Limits,
     /// What happens when it fails for an input.
-    pub on_failure: OnFailure,
+    pub on_failure: FailurePolicy,
 }
 
 impl StepSettings {

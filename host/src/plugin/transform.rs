@@ -82,6 +82,16 @@ impl Transform {
         &self.configured.output
     }
 
+    /// Make the instance now rather than at the first call.
+    ///
+    /// # Errors
+    /// Plugin if it cannot be made.
+    pub fn warm(&mut self) -> Result<()> {
+        let configured = Arc::clone(&self.configured);
+        let warmed = self.seat.with(|sandbox| again(&configured, sandbox), |_, _| Ok(()));
+        warmed.map_err(|failure| configured.settings.cannot_be_configured(failure))
+    }
+
     /// Transform a chunk of rows in the input schema.
     ///
     /// # Errors
@@ -93,7 +103,7 @@ impl Transform {
         }
         let (settings, seat) = (&configured.settings, &mut self.seat);
         let mut allowance = Allowance::new(&settings.limits);
-        let parts = isolate(&settings.step, rows.num_rows(), settings.on_failure, |range| {
+        let parts = isolate(&settings.step, rows.num_rows(), settings.on_failure.get(), |range| {
             attempt(seat, &configured, rows, range).and_then(|part| allowance.take(part))
         })?;
         join(parts, &configured.output)
@@ -127,6 +137,20 @@ fn configure(
     })
 }
 
+/// Configure another instance, which must announce the same.
+fn again(configured: &Configured, sandbox: &mut Sandbox) -> std::result::Result<wit::Guest, Failure> {
+    let (guest, answer) = configure(sandbox, &configured.indices, &configured.config, &configured.input)?;
+    let info = answer.map_err(|_| Failure::Invalid("a new instance refuses its configuration".into()))?;
+    let returned = from_contract(info.output).map_err(Failure::Invalid)?;
+    let is_same = returned == configured.returned
+        && info.columns == configured.needed.names
+        && info.carried == configured.carried.names;
+    match is_same {
+        true => Ok(guest),
+        false => Err(Failure::Invalid("a new instance announces something else".into())),
+    }
+}
+
 fn attempt(
     seat: &mut Seat<wit::Guest>,
     configured: &Configured,
@@ -134,30 +158,21 @@ fn attempt(
     range: Range<usize>,
 ) -> std::result::Result<Produced, Failure> {
     let limits = *seat.limits();
-    let again = |sandbox: &mut Sandbox| {
-        let (guest, answer) = configure(sandbox, &configured.indices, &configured.config, &configured.input)?;
-        let info = answer.map_err(|_| Failure::Invalid("a new instance refuses its configuration".into()))?;
-        let returned = from_contract(info.output).map_err(Failure::Invalid)?;
-        let is_same = returned == configured.returned
-            && info.columns == configured.needed.names
-            && info.carried == configured.carried.names;
-        match is_same {
-            true => Ok(guest),
-            false => Err(Failure::Invalid("a new instance announces something else".into())),
-        }
-    };
     let broken = |error: arrow::error::ArrowError| Failure::Invalid(error.to_string());
-    seat.with(again, |sandbox, guest| {
-        let rows = &part(rows, &range)?;
-        let needed = rows.project(&configured.needed.indices).map_err(broken)?;
-        let lowered = Lowered::new(&needed).map_err(|error| Failure::Invalid(error.to_string()))?;
-        let columns = lowered.params();
-        let transformed = sandbox.call(|store, _| guest.call_apply(store, lowered.batch(&columns)))??;
-        let watch = Stopwatch::start();
-        let produced = check(transformed, configured, rows, &limits);
-        sandbox.validated(watch.elapsed());
-        produced.map_err(Failure::Invalid)
-    })
+    seat.with(
+        |sandbox| again(configured, sandbox),
+        |sandbox, guest| {
+            let rows = &part(rows, &range)?;
+            let needed = rows.project(&configured.needed.indices).map_err(broken)?;
+            let lowered = Lowered::new(&needed).map_err(|error| Failure::Invalid(error.to_string()))?;
+            let columns = lowered.params();
+            let transformed = sandbox.call(|store, _| guest.call_apply(store, lowered.batch(&columns)))??;
+            let watch = Stopwatch::start();
+            let produced = check(transformed, configured, rows, &limits);
+            sandbox.validated(watch.elapsed());
+            produced.map_err(Failure::Invalid)
+        },
+    )
 }
 
 fn check(

@@ -31,7 +31,7 @@ use crate::model::{Epoch, EpochRange, PartitionId, SourceRange};
 use crate::schema::SampleBounds;
 
 /// Messages that travel together.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Chunk {
     /// The bodies, one behind the other.
     pub payload: Bytes,

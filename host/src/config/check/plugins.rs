@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::super::raw;
 use super::super::shape::nearest;
 use super::super::texts;
-use super::super::validated::{PluginConfig, PluginReference};
+use super::super::validated::{PluginConfig, PluginReference, SwapSettings};
 use super::{Check, KIB, MAX_OFFSET, MIB, bytes};
 use crate::env::Location;
 use crate::model::Digest;
@@ -16,6 +16,8 @@ use crate::plugin::Limits;
 
 /// The most that 32-bit linear memory can hold.
 const MAX_MEMORY_BYTES: u64 = 4 << 30;
+/// Epochs in which a new version may go back, if nobody says otherwise.
+const PROBATION: u32 = 10;
 
 impl Check<'_> {
     /// The parser; there is none where files have columns.
@@ -56,10 +58,11 @@ impl Check<'_> {
         for (index, transform) in raw.into_iter().enumerate() {
             let Some(transform) = transform else { continue };
             let path = format!("transform.{index}");
-            let raw::Transform { name, plugin, sha256, config, limits } = transform;
+            let raw::Transform { name, plugin, sha256, config, limits, watch, shadow, probation } = transform;
             let name = name.filter(|name| self.transform_name(&format!("{path}.name"), name, &mut names));
             let step = format!("transform.{}", name.as_deref().unwrap_or_default());
-            let plugin = self.plugin(&path, step, raw::Plugin { plugin, sha256, config, limits }, chunk_bytes);
+            let plugin = raw::Plugin { plugin, sha256, config, limits, watch, shadow, probation };
+            let plugin = self.plugin(&path, step, plugin, chunk_bytes);
             if name.is_some() {
                 transforms.extend(plugin);
             }
@@ -96,6 +99,7 @@ impl Check<'_> {
         };
         let sha256 = self.text(&format!("{path}.sha256"), raw.sha256, "a SHA-256 digest", None, parse);
         let limits = self.limits(&format!("{path}.limits"), raw.limits.unwrap_or_default(), chunk_bytes);
+        let swap = self.swap(path, raw.watch, raw.shadow, raw.probation);
         Some(PluginConfig {
             step,
             path: path.to_owned(),
@@ -103,7 +107,22 @@ impl Check<'_> {
             sha256: sha256?,
             config: Value::Object(raw.config.unwrap_or_default()),
             limits: limits?,
+            swap: swap?,
         })
+    }
+
+    fn swap(
+        &mut self,
+        path: &str,
+        watch: Option<bool>,
+        shadow: Option<String>,
+        probation: Option<String>,
+    ) -> Option<SwapSettings> {
+        let mut epochs = |key: &str, text, default| {
+            self.text(&format!("{path}.{key}"), text, "a number of epochs", default, texts::epochs)
+        };
+        let (shadow, probation) = (epochs("shadow", shadow, 0), epochs("probation", probation, PROBATION));
+        Some(SwapSettings { watch: watch.unwrap_or(false), shadow: shadow?, probation: probation? })
     }
 
     fn reference(&mut self, path: &str, text: &str) -> Option<PluginReference> {

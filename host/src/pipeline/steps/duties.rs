@@ -9,13 +9,14 @@ use arrow::datatypes::{Schema, TimestampMicrosecondType};
 use bytes::Bytes;
 
 use super::super::rows::{json_of, rejected_rows, unfit};
-use super::super::wire::{DEDUPLICATION, Output, StepPlan};
+use super::super::wire::{DEDUPLICATION, Output, Stateful, StepPlan};
 use super::super::workers::Origin;
 use super::feed::{Fed, Times};
 use super::raised::{Raised, RaisedAlerts};
-use super::shard::{Answer, Asked, Ended, Shards};
+use super::shard::{Answer, Asked, Ended, ShardStep, Shards};
 use super::window::Closed;
 use crate::Result;
+use crate::config::Pipeline;
 use crate::event_time::{KeyRows, LateRow, Observed, Watermarks};
 use crate::model::{Epoch, EventTime, Lane, PartitionId, PluginIdentity, SourceRange, StepIdentity};
 use crate::plugin::{CallStats, FailedInput};
@@ -126,6 +127,35 @@ impl Duties {
             clock_us: 0,
             sizes,
         }
+    }
+
+    /// Let other versions of the steps take over, between two epochs, with the
+    /// states of those that run. The steps are the same otherwise.
+    ///
+    /// # Errors
+    /// Plugin if one does not take a state over; then nothing has changed.
+    pub(in super::super) async fn replace(&mut self, next: Stateful, pipeline: &Pipeline) -> Result<()> {
+        match &self.shards {
+            Some(shards) => {
+                let others = |(plan, step): (&StepPlan, ShardStep)| {
+                    let running = self.plans.iter().find(|running| running.name == plan.name);
+                    running.is_none_or(|running| running.makings != plan.makings).then_some(step)
+                };
+                let steps: Vec<_> = next.plans.iter().zip(next.shard_steps).map(others).collect();
+                shards.make_ready(&steps).await?;
+                shards.swap().await?;
+            }
+            None => self.shards = next.start_shards(pipeline)?,
+        }
+        for (size, (running, plan)) in self.sizes.iter_mut().zip(self.plans.iter().zip(&next.plans)) {
+            let version = |plan: &StepPlan| plan.identity.as_ref().map(|identity| identity.state_version);
+            if version(running) != version(plan) {
+                // States of an older version are written anew, all of them.
+                size.kept = u64::MAX;
+            }
+        }
+        self.plans = next.plans;
+        Ok(())
     }
 
     /// Know the partitions that an epoch names: those that it reads, also without

@@ -27,6 +27,21 @@ impl RuleShard {
         Self { rule: self.rule.fork(), groups: self.groups.empty(), state: self.state.clone() }
     }
 
+    /// Take over the states of another version of the step, if both have some.
+    pub(super) fn adopt(&mut self, running: &Self) -> Result<()> {
+        match (self.rule.memory(), running.rule.memory()) {
+            (Memory::Keyed, Memory::Keyed) => self.rule.adopt(&running.rule),
+            (Memory::Keyed | Memory::Stateless, _) => Ok(()),
+        }
+    }
+
+    /// Take over the groups of another version of the step, whose states it has.
+    pub(super) fn take_groups(&mut self, running: &mut Self) {
+        if self.rule.memory() == running.rule.memory() {
+            std::mem::swap(&mut self.groups, &mut running.groups);
+        }
+    }
+
     pub(super) fn groups(&self) -> &Groups {
         &self.groups
     }

@@ -1,5 +1,7 @@
 //! Shards: threads with the groups of their keys, for all steps.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
@@ -71,6 +73,24 @@ impl ShardStep {
             Self::Elsewhere => Self::Elsewhere,
         }
     }
+
+    /// Take over the states of another version of the step.
+    fn adopt(&mut self, running: &Self) -> Result<()> {
+        match (self, running) {
+            (Self::Window(next), Self::Window(running)) => next.adopt(running),
+            (Self::Rule(next), Self::Rule(running)) => next.adopt(running),
+            (_, Self::Window(_) | Self::Rule(_) | Self::Elsewhere) => Ok(()),
+        }
+    }
+
+    /// Take over the groups of another version of the step, whose states it has.
+    fn take_groups(&mut self, running: &mut Self) {
+        match (self, running) {
+            (Self::Window(next), Self::Window(running)) => next.take_groups(running),
+            (Self::Rule(next), Self::Rule(running)) => next.take_groups(running),
+            (_, Self::Window(_) | Self::Rule(_) | Self::Elsewhere) => {}
+        }
+    }
 }
 
 /// The steps of one shard.
@@ -79,9 +99,38 @@ pub(super) struct Shard {
     of: usize,
     steps: Vec<ShardStep>,
     deduplicator: Option<(Deduplicator, StateColumns)>,
+    /// Other versions of steps, with the states of those that run; none for a step
+    /// that stays.
+    next: Vec<Option<ShardStep>>,
 }
 
 impl Shard {
+    /// Give other versions of steps the states of those that run, which go on being
+    /// used until `swap`. There is one entry for each step, none for one that stays.
+    pub(super) fn make_ready(&mut self, next: Vec<Option<ShardStep>>) -> Result<()> {
+        self.next.clear();
+        for (running, next) in self.steps.iter().zip(next) {
+            let next = next.map(|mut next| next.adopt(running).map(|()| next)).transpose()?;
+            self.next.push(next);
+        }
+        Ok(())
+    }
+
+    /// Let the versions that are ready take over.
+    pub(super) fn swap(&mut self) {
+        for (running, next) in self.steps.iter_mut().zip(self.next.drain(..)) {
+            if let Some(mut next) = next {
+                next.take_groups(running);
+                *running = next;
+            }
+        }
+    }
+
+    /// Forget the versions that are ready.
+    pub(super) fn forget_next(&mut self) {
+        self.next.clear();
+    }
+
     pub(super) fn feed(&mut self, step: usize, fed: &Fed, watermark: Option<EventTime>) -> Result<Answer> {
         let place = (self.number, self.of);
         match &mut self.steps[step] {
@@ -195,7 +244,7 @@ pub(super) fn restore(
     columns: &StateColumns,
     segments: &[Bytes],
     (shard, shards): (usize, usize),
-) -> Result<Vec<(u32, Box<[u8]>)>> {
+) -> Result<Vec<(u32, Arc<[u8]>)>> {
     let mut states = Vec::new();
     for mut kept in columns.restore(segments)? {
         for row in 0..kept.windows.len() {
@@ -256,6 +305,7 @@ impl Shards {
                 of: count,
                 steps: steps.iter().map(ShardStep::fork).collect(),
                 deduplicator: deduplicate.map(|(settings, state)| (Deduplicator::new(settings), state.clone())),
+                next: Vec::new(),
             };
             let (jobs, mut todo) = mpsc::channel::<Job>(QUEUE);
             let thread = env::worker(&format!("weir-shard-{number}"), move || {
@@ -278,6 +328,39 @@ impl Shards {
             asked.push(lane.ask(work.clone()).await?);
         }
         Ok(Asked(asked))
+    }
+
+    /// Give all shards other versions of steps, which are ready then; there is one
+    /// entry for each step, none for one that stays. Nothing changes before `swap`.
+    ///
+    /// # Errors
+    /// Plugin if one does not take the states of the version that runs; then none is
+    /// ready.
+    pub(super) async fn make_ready(&self, next: &[Option<ShardStep>]) -> Result<()> {
+        let mut asked = Vec::with_capacity(self.lanes.len());
+        for lane in &self.lanes {
+            let next = next.iter().map(|step| step.as_ref().map(ShardStep::fork)).collect();
+            asked.push(lane.ask(move |shard| shard.make_ready(next)).await?);
+        }
+        let ready = Asked(asked).answers().await;
+        if ready.is_err() {
+            // Behind whatever a shard is still doing.
+            let forgotten = self.ask(|shard| {
+                shard.forget_next();
+                Ok(())
+            });
+            forgotten.await?.answers().await?;
+        }
+        ready.map(drop)
+    }
+
+    /// Let the versions that are ready take over.
+    pub(super) async fn swap(&self) -> Result<()> {
+        let swapped = self.ask(|shard| {
+            shard.swap();
+            Ok(())
+        });
+        swapped.await?.answers().await.map(drop)
     }
 
     /// Ask the first shard.

@@ -106,6 +106,16 @@ impl WindowShard {
         }
     }
 
+    /// Take over the states of another version of the step.
+    pub(super) fn adopt(&mut self, running: &Self) -> Result<()> {
+        self.aggregator.adopt(&running.aggregator)
+    }
+
+    /// Take over the groups of another version of the step, whose states it has.
+    pub(super) fn take_groups(&mut self, running: &mut Self) {
+        std::mem::swap(&mut self.groups, &mut running.groups);
+    }
+
     pub(super) fn groups(&self) -> &Groups {
         &self.groups
     }

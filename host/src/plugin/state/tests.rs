@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::super::{ComponentSource, Engine, Library, Limits};
+use super::super::{Compiler, ComponentSource, Engine, FailurePolicy, Library, Limits};
 use super::*;
 
 /// Sums by group. The instance holds them in vain: they are in `Sums`, which is
@@ -95,14 +95,14 @@ impl StatefulRole for Adder {
 
 fn keeper() -> Keeper<Adder> {
     let folder = tempfile::tempdir().unwrap();
-    let library = Library::new(Engine::new().unwrap(), folder.path().join("plugins")).unwrap();
+    let library = Library::new(Engine::new().unwrap(), folder.path().join("plugins"), Compiler::Here).unwrap();
     let source = ComponentSource::Builtin("identity".to_owned());
     let plugin = library.load(&source, None, &Limits::default()).unwrap();
     let settings = StepSettings {
         step: "step".to_owned(),
         config: serde_json::json!({}),
         limits: Limits::default(),
-        on_failure: OnFailure::Isolate,
+        on_failure: FailurePolicy::new(OnFailure::Isolate),
     };
     let seat = Seat::new(plugin, settings.step.clone(), settings.limits);
     Keeper::new(seat, Arc::new(Adder { settings, failing: AtomicU32::new(0) }))
@@ -157,7 +157,7 @@ fn long_journal_asks_for_a_new_base() {
 #[test]
 fn regression_states_of_an_old_version_outlive_an_instance_that_is_lost_over_them() {
     let mut keeper = keeper();
-    let old = |sum| Box::from(state(sum, OLD_VERSION).as_bytes());
+    let old = |sum| Arc::from(state(sum, OLD_VERSION).as_bytes());
     keeper.role().failing.store(1, Ordering::Relaxed);
     keeper.load(vec![(0, old(7)), (2, old(9))], OLD_VERSION).unwrap();
     assert_eq!(keeper.state(0), Some(state(7, VERSION).as_bytes()));

@@ -40,7 +40,7 @@ fn local(folder: &tempfile::TempDir) -> Location {
 }
 
 fn env() -> Env {
-    Env { clock: Arc::new(ManualClock::at(1_700_000_000_000_000)), stores: Arc::new(SystemStores::default()) }
+    Env { clock: Arc::new(ManualClock::at(1_700_000_000_000_000)), ..Env::system() }
 }
 
 fn epoch(number: u64) -> Epoch {

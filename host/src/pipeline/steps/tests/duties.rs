@@ -20,7 +20,7 @@ use crate::env::{Clock, SystemClock};
 use crate::event_time::{EventTimeSettings, KeyColumns, Observed, Policy, StateColumns, Watermarks, WindowKind};
 use crate::model::{Epoch, EventTime, EventTimeState, Lane, Offset, OffsetRange, PartitionId, SourceRange, Span};
 use crate::pipeline::rows::Projection;
-use crate::pipeline::wire::{Output, StepPlan};
+use crate::pipeline::wire::{Makings, Output, StepPlan};
 use crate::pipeline::workers::Origin;
 use crate::plugin::Aggregator;
 
@@ -81,6 +81,7 @@ async fn start(case: &Case, shards: usize, state: &EventTimeState, segments: &[V
             plans.push(StepPlan {
                 name: format!("window.{step}"),
                 plugin: aggregators[step].plugin().identity("window"),
+                makings: Makings::new(aggregators[step].plugin(), &settings(json!({})), &input),
                 identity: None,
                 restorable: vec![STATE_VERSION],
                 output: Output::Window { table: Some((step, projection)), late: None },

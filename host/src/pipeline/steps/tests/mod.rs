@@ -22,7 +22,9 @@ use proptest::prelude::*;
 use serde_json::Value;
 
 use super::feed::{Fed, Feeder, Times, time_of};
-use crate::plugin::{ComponentSource, Engine, Library, Limits, OnFailure, Plugin, StepSettings};
+use crate::plugin::{
+    Compiler, ComponentSource, Engine, FailurePolicy, Library, Limits, OnFailure, Plugin, StepSettings,
+};
 use crate::source::{Chunk, Place, Positions};
 
 /// One reading.
@@ -130,7 +132,7 @@ fn load(source: &ComponentSource) -> Plugin {
     static LIBRARY: OnceLock<(Library, tempfile::TempDir)> = OnceLock::new();
     let (library, _) = LIBRARY.get_or_init(|| {
         let folder = tempfile::tempdir().unwrap();
-        (Library::new(Engine::new().unwrap(), folder.path().join("plugins")).unwrap(), folder)
+        (Library::new(Engine::new().unwrap(), folder.path().join("plugins"), Compiler::Here).unwrap(), folder)
     });
     library.load(source, None, &limits()).unwrap()
 }
@@ -141,7 +143,12 @@ fn limits() -> Limits {
 }
 
 fn settings(config: Value) -> StepSettings {
-    StepSettings { step: "step".to_owned(), config, limits: limits(), on_failure: OnFailure::Isolate }
+    StepSettings {
+        step: "step".to_owned(),
+        config,
+        limits: limits(),
+        on_failure: FailurePolicy::new(OnFailure::Isolate),
+    }
 }
 
 /// Throws that decide how a run goes where that must not matter.

@@ -1,27 +1,27 @@
 //! Trigger, stage, prepare, commit: the loop over the epochs.
 
+mod prepare;
+mod swap;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::build::{Parts, Wiring};
-use super::commit::{all_tables, commit, committed_epoch, fenced, tidy_up};
+use super::build::{Footing, Parts, Policies, Wiring, library, source};
 use super::epoch::{Plan, StagedEpoch, Stages, refuse_too_many_dead_letters, stage};
 use super::kept::{self, KeptSchema, NewColumns};
-use super::notifications::{NOTIFY, Notifications, Notified, Patience};
-use super::progress::{Counts, Durations, Progress, Report, RunIdentity};
+use super::notifications::{Notifications, Notified, Patience};
+use super::progress::{Counts, Durations, Report, RunIdentity};
 use super::recovery::{restore_steps, stand};
-use crate::checkpoint::{Checkpoint, EpochRecord, SourceState};
+use super::swap::{Answer, Control, Next, Swaps, Versions, in_force};
+use crate::checkpoint::Checkpoint;
 use crate::config::{Pipeline, PipelineFile, Trigger};
 use crate::env::{self, Env, Stopwatch};
-use crate::model::{AttemptId, Epoch, EpochRange, Segment, SourceRange, StepState};
-use crate::protocol::recover::is_overtaken;
+use crate::model::{AttemptId, Epoch, EpochRange, Segment, StepState};
 use crate::schema::Evolution;
-use crate::sink::delta::Table;
 use crate::source::Source;
 use crate::{Error, ErrorKind, Result};
 
@@ -65,27 +65,49 @@ pub async fn run(
     pipeline: &Pipeline,
     file: &PipelineFile,
     env: &Env,
-    mut shutdown: Shutdown,
+    shutdown: Shutdown,
+    report: &mut dyn Report,
+) -> Result<Summary> {
+    run_with_swaps(pipeline, file, env, (shutdown, Swaps::none()), report).await
+}
+
+/// As [`run`], and let other versions of plugins take over when somebody asks.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_with_swaps(
+    pipeline: &Pipeline,
+    file: &PipelineFile,
+    env: &Env,
+    (mut shutdown, swaps): (Shutdown, Swaps),
     report: &mut dyn Report,
 ) -> Result<Summary> {
     let mut seen = Seen::new(env);
     // What is wrong with a pipeline must not leave a checkpoint behind.
     let storage = env.storage(&pipeline.checkpoint)?;
-    let mut kept = kept::peek(pipeline, file, env, Checkpoint::find(storage.clone()).await?.as_ref()).await?;
-    let mut wiring = wire(pipeline, file, env, kept.as_ref(), None).await?;
+    let found = Checkpoint::find(storage.clone()).await?;
+    let newest = match &found {
+        Some(found) => found.newest().await?,
+        None => None,
+    };
+    let in_force = in_force(pipeline, found.as_ref(), newest.as_ref()).await?;
+    let mut control = Control::new(swaps, pipeline, file, in_force);
+    let mut kept = kept::peek(&control.running, file, env, found.as_ref()).await?;
+    let (footing, mut source) = ground(&control.running, file, env, kept.as_ref())?;
+    let mut wiring = wire(&control.running, file, &footing, &[], &control.policies, kept.as_ref()).await?;
     let checkpoint = Arc::new(Checkpoint::open(storage, &pipeline.name, env).await?);
     if let Some(peeked) = kept {
         let stored = kept::keep(&checkpoint, env, peeked.clone()).await?;
         if stored.columns != peeked.columns {
             // Another host has begun at the same time.
-            wiring = wire(pipeline, file, env, Some(&stored), None).await?;
+            wiring = wire(&control.running, file, &footing, &[], &control.policies, Some(&stored)).await?;
         }
         kept = Some(stored);
     }
     loop {
-        let parts = wiring.open(pipeline, env).await?;
-        let schema = kept.as_ref().map(|kept| kept.version);
-        let mut run = Run::recover(pipeline, env, Arc::clone(&checkpoint), parts, (schema, seen)).await?;
+        control.pin(&wiring.plugins);
+        let parts = wiring.open(&control.running, env, footing.clone(), source).await?;
+        let mut run = Run::recover(env, Arc::clone(&checkpoint), parts, (kept.clone(), seen), control).await?;
         let result = run.epochs(&mut shutdown, report).await;
         // What is prepared is committed even if the next epoch failed; and what it
         // failed with matters more than what this may fail with.
@@ -100,32 +122,53 @@ pub async fn run(
         let patience = Patience::after(&result, run.seen.summary.is_interrupted);
         let notified = run.notifications.finish(patience, &mut shutdown).await;
         run.seen.summary.notified.merge(notified);
-        let (source, so_far) = (run.parts.source, run.seen);
+        (source, seen, control) = (run.parts.source, run.seen, run.control);
         match (result?, &pipeline.schema, kept.take()) {
+            (Ended::Done, _, _) => return Ok(seen.summary),
+            (Ended::RolledBack, _, current) => kept = current,
             (Ended::NewColumns(new), Some(settings), Some(current)) => {
                 kept = Some(kept::evolve(&checkpoint, env, settings, current, &new).await?);
-                wiring = wire(pipeline, file, env, kept.as_ref(), Some(source)).await?;
-                seen = so_far;
             }
             (Ended::NewColumns(_), _, _) => return Err(Error::bug("new columns without a schema that is kept")),
-            (Ended::Done, _, _) => return Ok(so_far.summary),
         }
+        control.forget_what_is_ready();
+        wiring = wire(&control.running, &control.file, &footing, &[], &control.policies, kept.as_ref()).await?;
     }
 }
 
-pub(super) async fn wire(
+/// What a pipeline is wired on, and its source, which is not asked anything yet.
+///
+/// # Errors
+/// Config if the source cannot be made.
+pub(super) fn ground(
     pipeline: &Pipeline,
     file: &PipelineFile,
     env: &Env,
     kept: Option<&KeptSchema>,
-    source: Option<Box<dyn Source>>,
+) -> Result<(Footing, Box<dyn Source>)> {
+    let applied = kept.map(|kept| kept.applied_to(pipeline));
+    let at = |error: Error| file.problems(vec![file.problem_at("source", error.to_string(), None)]);
+    let source = source(applied.as_ref().unwrap_or(pipeline), env).map_err(at)?;
+    Ok((Footing::new(library(env)?, source.as_ref()), source))
+}
+
+/// Wire a pipeline, off the async threads.
+///
+/// # Errors
+/// Config with everything that does not fit.
+pub(super) async fn wire(
+    pipeline: &Pipeline,
+    file: &PipelineFile,
+    footing: &Footing,
+    selected: &[String],
+    policies: &Policies,
+    kept: Option<&KeptSchema>,
 ) -> Result<Wiring> {
     let pipeline = kept.map_or_else(|| pipeline.clone(), |kept| kept.applied_to(pipeline));
-    let (file_of, env, kept) = (file.clone(), env.clone(), kept.cloned());
-    let plugins = env::cache_dir().join("plugins");
-    let wired =
-        env::blocking(move || Ok(Wiring::new(&pipeline, &file_of, &env, plugins, kept.as_ref(), source))).await?;
-    wired.map_err(|problems| file.problems(problems).into())
+    let (file_of, footing, kept) = (file.clone(), footing.clone(), kept.cloned());
+    let (selected, policies) = (selected.to_vec(), policies.clone());
+    let wired = move || Wiring::new(&pipeline, &file_of, &footing, &selected, &policies, kept.as_ref());
+    env::blocking(move || Ok(wired())).await?.map_err(|problems| file.problems(problems).into())
 }
 
 /// Why the epochs ended.
@@ -134,6 +177,8 @@ enum Ended {
     Done,
     /// The schema has to get columns; nothing of the epoch that has them was kept.
     NewColumns(NewColumns),
+    /// Versions on probation have failed; nothing of the epoch was kept.
+    RolledBack,
 }
 
 /// What goes on being true when a run goes on with another schema.
@@ -160,7 +205,7 @@ struct Committing {
 }
 
 struct Run<'a> {
-    pipeline: &'a Pipeline,
+    pipeline: Arc<Pipeline>,
     env: &'a Env,
     checkpoint: Arc<Checkpoint>,
     parts: Parts,
@@ -176,25 +221,30 @@ struct Run<'a> {
     unjudged: Counts,
     committing: Option<Committing>,
     notifications: Notifications,
-    /// The version of the kept schema.
-    schema: Option<u64>,
+    /// The schema that weir keeps for the source.
+    kept: Option<KeptSchema>,
     seen: Seen,
+    control: Control,
+    versions: Versions,
+    /// Whoever waits for the end of a trial.
+    trial: Option<Answer>,
 }
 
 impl<'a> Run<'a> {
     /// Finish what an earlier run prepared, and stand behind it.
     async fn recover(
-        pipeline: &'a Pipeline,
         env: &'a Env,
         checkpoint: Arc<Checkpoint>,
         mut parts: Parts,
-        (schema, seen): (Option<u64>, Seen),
+        (kept, seen): (Option<KeptSchema>, Seen),
+        control: Control,
     ) -> Result<Self> {
+        let pipeline = Arc::clone(&control.running);
         let (record, segments, ranges) = stand(&checkpoint, &mut parts, env).await?;
         let newest = record.as_ref().map(|record| record.epoch);
         let restored = async {
-            let steps = restore_steps(pipeline, &checkpoint, record.as_ref(), &mut parts, env).await?;
-            let notifications = Notifications::open(pipeline, &checkpoint, record.as_ref(), env).await?;
+            let steps = restore_steps(&pipeline, &checkpoint, record.as_ref(), &mut parts.duties, env).await?;
+            let notifications = Notifications::open(&pipeline, &checkpoint, record.as_ref(), env).await?;
             Ok((steps, notifications))
         };
         let (steps, notifications) = match restored.await {
@@ -207,6 +257,7 @@ impl<'a> Run<'a> {
             name: pipeline.name.clone(),
             source: parts.source.description(),
         };
+        let versions = Versions::behind(record.as_ref(), &parts.plugins, &control.places, pipeline.keep_plugins);
         Ok(Self {
             pipeline,
             env,
@@ -221,8 +272,11 @@ impl<'a> Run<'a> {
             unjudged: Counts::default(),
             committing: None,
             notifications,
-            schema,
+            kept,
             seen,
+            control,
+            versions,
+            trial: None,
         })
     }
 
@@ -234,7 +288,9 @@ impl<'a> Run<'a> {
             }
             self.seen.is_sealed = true;
         }
+        self.tell_standing();
         while !*shutdown.borrow() {
+            self.attend(report).await?;
             let watch = Stopwatch::start();
             // A source that is out of reach must not hold up whoever wants to stop.
             let planned = tokio::select! {
@@ -250,7 +306,9 @@ impl<'a> Run<'a> {
                         Some(flush) => (self.parts.source.nothing(), flush),
                         None if self.pipeline.trigger == Trigger::AvailableNow => return Ok(Ended::Done),
                         None => {
-                            self.wait(shutdown).await;
+                            if let Some(next) = self.wait(shutdown).await {
+                                self.answer(next, report).await?;
+                            }
                             continue;
                         }
                     }
@@ -273,11 +331,16 @@ impl<'a> Run<'a> {
             };
             let staging = stage(&mut self.parts, plan_of, report);
             let staged = tokio::select! {
-                staged = staging => staged?,
+                staged = staging => staged,
                 // Abandoned: nothing of it is visible, and its files are removed.
                 () = stopped(shutdown) => break,
             };
-            let staged = match staged {
+            if let Some(reason) = self.blame(&staged)
+                && self.roll_back(&reason, report)
+            {
+                return Ok(Ended::RolledBack);
+            }
+            let staged = match staged? {
                 Stages::Epoch(staged) => *staged,
                 Stages::NewColumns(new) => {
                     let evolution = self.pipeline.schema.as_ref().map(|settings| settings.evolution);
@@ -287,14 +350,27 @@ impl<'a> Run<'a> {
                     };
                 }
             };
-            refuse_too_many_dead_letters(&staged, &mut self.unjudged, self.pipeline.max_dead_letter_ratio)?;
+            let max_ratio = self.pipeline.max_dead_letter_ratio;
+            if let Err(error) = refuse_too_many_dead_letters(&staged, &mut self.unjudged, max_ratio) {
+                return match self.control.blames(&error) && self.roll_back(&error.to_string(), report) {
+                    true => Ok(Ended::RolledBack),
+                    false => Err(error),
+                };
+            }
             self.finish_commit(report).await?;
+            let stats = if self.trial.is_some() { staged.stats.clone() } else { Vec::new() };
             self.prepare(staged, plan).await?;
+            let trusted = self.control.prepared(self.next);
+            self.tell(trusted, report);
+            self.after_trial(&stats, report).await?;
             if let Trigger::Interval(interval) = self.pipeline.trigger {
                 self.finish_commit(report).await?;
-                tokio::select! {
-                    () = tokio::time::sleep(interval.saturating_sub(watch.elapsed())) => {}
-                    () = stopped(shutdown) => {}
+                while let Some(left) = interval.checked_sub(watch.elapsed()) {
+                    tokio::select! {
+                        () = tokio::time::sleep(left) => break,
+                        () = stopped(shutdown) => break,
+                        next = Self::next_swap(&mut self.control, &self.trial) => self.answer(next, report).await?,
+                    }
                 }
             }
         }
@@ -319,8 +395,8 @@ impl<'a> Run<'a> {
         Ok((ends && duties.latest_end(self.env.clock.now_us()).await?.is_some()).then_some(true))
     }
 
-    /// Wait until there may be something to do.
-    async fn wait(&mut self, shutdown: &mut Shutdown) {
+    /// Wait until there may be something to do; what, if it is about plugins.
+    async fn wait(&mut self, shutdown: &mut Shutdown) -> Option<Next> {
         let now = self.env.clock.monotonic();
         let idle = self.parts.duties.watermarks.as_ref().and_then(|watermarks| watermarks.next_idle(now));
         let idle = async {
@@ -330,139 +406,12 @@ impl<'a> Run<'a> {
             }
         };
         tokio::select! {
-            () = self.parts.source.changed() => {}
-            () = idle => {}
-            () = stopped(shutdown) => {}
+            () = self.parts.source.changed() => None,
+            () = idle => None,
+            () = stopped(shutdown) => None,
+            next = Self::next_swap(&mut self.control, &self.trial) => Some(next),
         }
     }
-
-    /// Make the record of a staged epoch durable and begin its commit.
-    async fn prepare(&mut self, staged: StagedEpoch, plan: Duration) -> Result<()> {
-        let watch = Stopwatch::start();
-        self.refuse_if_overtaken().await?;
-        let (epoch, clock_us, range) = (staged.epoch, staged.clock_us, staged.range.clone());
-        self.ranges.push(EpochRange { epoch, clock_us, range });
-        self.roll_segments().await?;
-        self.keep_states(&staged).await?;
-        let alerts = self.keep_notifications(&staged).await?;
-        let notifications = self.notifications.waiting().into_iter().chain(alerts.clone()).collect();
-        let record = EpochRecord {
-            pipeline: self.identity.id.clone(),
-            lane: self.checkpoint.lane().clone(),
-            epoch: staged.epoch,
-            attempt: self.attempt.clone(),
-            clock_us: staged.clock_us,
-            source: SourceState {
-                identity: self.parts.source.identity(),
-                range: staged.range.clone(),
-                segments: self.segments.clone(),
-            },
-            tables: staged.tables.clone(),
-            plugins: self.parts.plugins.clone(),
-            schema: self.schema,
-            event_time: staged.event_time.clone(),
-            steps: self.steps.clone(),
-            notifications,
-        };
-        let prepared = self.checkpoint.prepare(&record).await?;
-        self.next = self.next.next();
-        let took = Durations { plan, prepare: watch.elapsed(), commit: Duration::ZERO };
-        let checkpoint = Arc::clone(&self.checkpoint);
-        let tables: Vec<Arc<Table>> = all_tables(&self.parts).cloned().collect();
-        let task = tokio::spawn(async move {
-            let watch = Stopwatch::start();
-            commit(prepared, &record, &checkpoint, &tables.iter().collect::<Vec<_>>()).await?;
-            let took = watch.elapsed();
-            tidy_up(&record, &checkpoint, &tables).await;
-            Ok(took)
-        });
-        self.committing = Some(Committing { task, staged, alerts, took });
-        Ok(())
-    }
-
-    /// Wait for the commit that is under way, and tell of it.
-    async fn finish_commit(&mut self, report: &mut dyn Report) -> Result<()> {
-        let Some(Committing { task, staged, alerts, mut took }) = self.committing.take() else { return Ok(()) };
-        took.commit = task.await.map_err(|panic| Error::bug("a commit panicked").because(panic))??;
-        self.seen.summary.epochs += 1;
-        self.seen.summary.counts.merge(&staged.counts);
-        self.parts.source.committed(staged.epoch, staged.clock_us, &staged.range);
-        if let (Some(segment), Some(batch)) = (&alerts, &staged.notifications) {
-            self.notifications.publish(staged.epoch, segment, batch);
-        }
-        let notifications = self.notifications.progress();
-        report.epoch(&Progress::new(&self.identity, &staged, &self.parts.plugins, took, notifications));
-        Ok(())
-    }
-
-    /// A host that slept through its own succession finds it in the tables.
-    async fn refuse_if_overtaken(&self) -> Result<()> {
-        for table in all_tables(&self.parts) {
-            let name = &table.settings().name;
-            let committed = committed_epoch(table, &self.checkpoint.application_id(name)).await?;
-            if is_overtaken(self.next, committed) {
-                return Err(fenced(name, self.next));
-            }
-        }
-        Ok(())
-    }
-
-    /// Move the ranges that only records hold into a state segment, from time to
-    /// time, and merge segments that have become alike in size.
-    async fn roll_segments(&mut self) -> Result<()> {
-        let files = |range: &EpochRange| match &range.range {
-            SourceRange::Files(files) => files.len(),
-            SourceRange::Offsets(_) => 0,
-        };
-        let full = self.ranges.iter().map(files).sum::<usize>() >= FILES_PER_SEGMENT;
-        let is_due = full || self.ranges.len() >= EPOCHS_PER_SEGMENT || self.parts.source.has_unrecorded();
-        if !is_due {
-            return Ok(());
-        }
-        let Some(&EpochRange { epoch: through, .. }) = self.ranges.last() else { return Ok(()) };
-        let Some((bytes, entries)) = self.parts.source.segment(&self.ranges)? else {
-            // The latest range says it all.
-            self.ranges.drain(..self.ranges.len() - 1);
-            return Ok(());
-        };
-        let place = (self.next, &self.attempt);
-        let change = (through, bytes, entries);
-        let source = &self.parts.source;
-        let merge = |parts: &[Bytes], entries| source.merge(parts, entries);
-        append_segment(&self.checkpoint, &mut self.segments, "source", place, change, merge).await?;
-        self.ranges.clear();
-        Ok(())
-    }
-
-    /// Write what an epoch changed in the states of steps.
-    async fn keep_states(&mut self, staged: &StagedEpoch) -> Result<()> {
-        let place = (staged.epoch, &self.attempt);
-        for delta in &staged.deltas {
-            let Some(state) = self.steps.get_mut(&delta.step) else { continue };
-            if delta.is_whole {
-                state.segments.clear();
-            }
-            let change = (staged.epoch, delta.bytes.clone(), delta.entries);
-            let merge = |parts: &[Bytes], entries| Ok((parts.concat().into(), entries));
-            append_segment(&self.checkpoint, &mut state.segments, &delta.step, place, change, merge).await?;
-            let kept = state.segments.iter().map(|segment| segment.entries).sum();
-            self.parts.duties.set_kept(&delta.step, kept);
-        }
-        Ok(())
-    }
-
-    /// Write what somebody is to be notified of.
-    async fn keep_notifications(&self, staged: &StagedEpoch) -> Result<Option<Segment>> {
-        let Some(batch) = &staged.notifications else { return Ok(None) };
-        let place = (staged.epoch, &self.attempt);
-        let written = self.checkpoint.write_segment(NOTIFY, place, staged.epoch, (batch.encode(), batch.entries()));
-        written.await.map(Some)
-    }
-}
-
-/// The epoch before this one.
-fn before(epoch: Epoch) -> Option<Epoch> {
-    epoch.number().checked_sub(1).and_then(Epoch::new)
 }
 
 /// What is missing because another host is at work, and tidies up behind itself,
@@ -478,33 +427,6 @@ async fn fenced_if_overtaken(checkpoint: &Checkpoint, newest: Option<Epoch>, err
         }
         Ok(_) | Err(_) => error,
     }
-}
-
-/// Put a change behind the segments of a step, merged with those before it that
-/// are alike in size.
-async fn append_segment(
-    checkpoint: &Checkpoint,
-    segments: &mut Vec<Segment>,
-    step: &str,
-    place: (Epoch, &AttemptId),
-    (through, bytes, mut entries): (Epoch, Bytes, u64),
-    merge: impl Fn(&[Bytes], u64) -> Result<(Bytes, u64)>,
-) -> Result<()> {
-    let mut parts = vec![bytes];
-    while let Some(last) = segments.pop_if(|last| last.entries <= entries * MERGE_AT_RATIO) {
-        match checkpoint.read_segment(&last).await {
-            Ok(older) => parts.push(older),
-            Err(error) => return Err(fenced_if_overtaken(checkpoint, before(place.0), error).await),
-        }
-        entries += last.entries;
-    }
-    parts.reverse();
-    let merged = match parts.as_slice() {
-        [bytes] => (bytes.clone(), entries),
-        parts => merge(parts, entries)?,
-    };
-    segments.push(checkpoint.write_segment(step, place, through, merged).await?);
-    Ok(())
 }
 
 /// Resolves when a stop is asked for.

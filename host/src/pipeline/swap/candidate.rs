@@ -1,0 +1,234 @@
+//! Makes other versions of plugins ready, beside the stream.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::datatypes::Schema;
+
+use super::versions::digest_of;
+use crate::checkpoint::Checkpoint;
+use crate::config::{Pipeline, PipelineFile, PluginConfig, PluginReference};
+use crate::env::{self, Env, Stopwatch};
+use crate::model::{Digest, StepState};
+use crate::pipeline::build::{Footing, Plugged, Policies, Wiring, component_source};
+use crate::pipeline::kept::KeptSchema;
+use crate::pipeline::recovery::refuse_other_state;
+use crate::pipeline::run::wire;
+use crate::pipeline::wire::Stateful;
+use crate::pipeline::workers::{Steps, Workers};
+use crate::plugin::{FailurePolicy, OnFailure};
+use crate::sink::delta::Table;
+use crate::{Error, Result};
+
+/// What is to change.
+pub(super) struct Order {
+    /// The plugins that are to have their steps.
+    pub(super) changes: Vec<Change>,
+    pub(super) shadow: u32,
+    pub(super) probation: u32,
+    /// The pipeline file, if it was read anew.
+    pub(super) reading: Option<(Arc<Pipeline>, Arc<PipelineFile>)>,
+    /// Whether it was asked for because a file has changed.
+    pub(super) is_unasked: bool,
+}
+
+/// Another plugin for a step.
+pub(super) struct Change {
+    pub(super) config: PluginConfig,
+    /// The digest that the component must have, besides the one in the file.
+    pub(super) sha256: Option<Digest>,
+    /// Whether it is what the pipeline file names.
+    pub(super) is_named: bool,
+    /// The component, if the checkpoint has it.
+    pub(super) kept: Option<Digest>,
+}
+
+/// What runs.
+pub(in crate::pipeline) struct Ground {
+    pub(in crate::pipeline) running: Arc<Pipeline>,
+    pub(in crate::pipeline) named: Arc<Pipeline>,
+    pub(in crate::pipeline) file: Arc<PipelineFile>,
+    pub(in crate::pipeline) env: Env,
+    pub(in crate::pipeline) footing: Footing,
+    pub(in crate::pipeline) message_fields: Vec<String>,
+    pub(in crate::pipeline) kept: Option<KeptSchema>,
+    /// With the schemas that are needed of them, the dead letters last.
+    pub(in crate::pipeline) tables: Vec<(Arc<Table>, Schema)>,
+    pub(in crate::pipeline) plugins: Vec<Plugged>,
+    pub(in crate::pipeline) steps: BTreeMap<String, StepState>,
+    /// What the file names where something else runs.
+    pub(in crate::pipeline) places: BTreeMap<String, Digest>,
+    pub(in crate::pipeline) checkpoint: Arc<Checkpoint>,
+}
+
+/// Versions that can take over.
+pub(in crate::pipeline) struct Candidate {
+    pub(in crate::pipeline) running: Arc<Pipeline>,
+    pub(in crate::pipeline) named: Arc<Pipeline>,
+    pub(in crate::pipeline) file: Arc<PipelineFile>,
+    /// The steps that change, and what the file names where that is something else.
+    pub(in crate::pipeline) places: BTreeMap<String, Option<Digest>>,
+    pub(in crate::pipeline) steps: Steps,
+    pub(in crate::pipeline) workers: Workers,
+    pub(in crate::pipeline) stateful: Stateful,
+    /// The same for a trial, if there is to be one.
+    pub(super) rehearsal: Option<Stateful>,
+    pub(in crate::pipeline) tables: Vec<(Arc<Table>, Schema)>,
+    pub(in crate::pipeline) plugins: Vec<Plugged>,
+    /// What happens if the steps that change fail.
+    pub(in crate::pipeline) policies: Policies,
+    pub(in crate::pipeline) shadow: u32,
+    pub(in crate::pipeline) probation: u32,
+    pub(in crate::pipeline) ready_ms: u64,
+}
+
+/// What came of making versions ready.
+pub(super) enum Made {
+    /// They can take over.
+    Ready(Box<Candidate>),
+    /// They are what runs already, and the file names it in these steps.
+    Same(Vec<String>),
+    /// They cannot take over: why, and for each change the digest, if it is known.
+    Refused(Error, BTreeMap<String, Option<Digest>>),
+}
+
+/// Load, compile, wire and warm up.
+pub(super) async fn make(order: Order, ground: Ground) -> Made {
+    let watch = Stopwatch::start();
+    let mut digests: BTreeMap<String, Option<Digest>> =
+        order.changes.iter().map(|change| (change.config.step.clone(), None)).collect();
+    match ready(order, ground, &mut digests).await {
+        Ok(Ok(mut candidate)) => {
+            candidate.ready_ms = u64::try_from(watch.elapsed().as_millis()).unwrap_or(u64::MAX);
+            Made::Ready(Box::new(candidate))
+        }
+        Ok(Err(named)) => Made::Same(named),
+        Err(error) => Made::Refused(error, digests),
+    }
+}
+
+/// Versions that can take over; the steps that have what the file names already, if
+/// nothing changes.
+async fn ready(
+    order: Order,
+    ground: Ground,
+    digests: &mut BTreeMap<String, Option<Digest>>,
+) -> Result<std::result::Result<Candidate, Vec<String>>> {
+    let (named, file) = order.reading.unwrap_or_else(|| (Arc::clone(&ground.named), Arc::clone(&ground.file)));
+    let mut running = ground.running.as_ref().clone();
+    let mut policies = Policies::of(&running);
+    let mut places = BTreeMap::new();
+    let (mut is_changed, mut same) = (false, Vec::new());
+    for Change { mut config, sha256, is_named, kept } in order.changes {
+        let step = config.step.clone();
+        let source = component_source(&config);
+        let name = source.name();
+        let component = match kept {
+            Some(digest) => ground.checkpoint.component(digest).await?,
+            None => env::blocking(move || source.read()).await?,
+        };
+        let digest = Digest::of(&component);
+        digests.insert(step.clone(), Some(digest));
+        if let Some(announced) = sha256.filter(|announced| *announced != digest) {
+            return Err(Error::config(format!(
+                "the component for {step} has the digest {digest}, but {announced} was announced: send it again"
+            )));
+        }
+        let plugged = ground.plugins.iter().find(|plugin| plugin.identity.step == step);
+        let plugged = plugged.ok_or_else(|| Error::bug("a step without a plugin"))?;
+        let reads_the_same = || {
+            let before = ground.named.plugins().find(|plugin| plugin.step == step);
+            before.is_some_and(|before| before.config == config.config && before.limits == config.limits)
+        };
+        if is_named && ground.places.get(&step) == Some(&digest) && reads_the_same() {
+            // The file says what it said when another version took its place.
+            continue;
+        }
+        let slot = running.plugin_mut(&step).ok_or_else(|| unknown_step(&ground.running, &step))?;
+        let file_names = match is_named {
+            true => None,
+            false => match named.plugins().find(|plugin| plugin.step == step) {
+                Some(plugin) => digest_of(plugin).await.filter(|names| *names != digest),
+                None => None,
+            },
+        };
+        places.insert(step.clone(), file_names);
+        if plugged.identity.sha256 == digest && slot.config == config.config && slot.limits == config.limits {
+            slot.swap = config.swap;
+            slot.sha256 = config.sha256;
+            same.extend(is_named.then_some(step));
+            continue;
+        }
+        // A file may change again while it is looked at: what counts was read once.
+        config.reference = PluginReference::Bytes(name, component);
+        if order.probation > 0 || order.shadow > 0 {
+            policies.others.insert(step, FailurePolicy::new(OnFailure::Fail));
+        }
+        *slot = config;
+        is_changed = true;
+    }
+    if !is_changed {
+        return Ok(Err(same));
+    }
+    let (footing, kept) = (&ground.footing, ground.kept.as_ref());
+    let wired = wire(&running, &file, footing, &ground.message_fields, &policies, kept).await?;
+    let rehearsal = match order.shadow {
+        0 => None,
+        _ => Some(wire(&running, &file, footing, &ground.message_fields, &policies, kept).await?.stateful),
+    };
+    if let Some(new) = wired.message_fields.get(ground.message_fields.len()) {
+        return Err(Error::config(format!(
+            "it asks for the message field `{new}`, which the source was not told to bring when it started: \
+             stop the pipeline and start it with the new version"
+        )));
+    }
+    refuse_other_states(&wired, &ground.steps)?;
+    let Wiring { steps, stateful, tables: wanted, plugins, .. } = wired;
+    let mut tables = Vec::with_capacity(wanted.len());
+    for (settings, schema) in wanted {
+        let open = ground.tables.iter().find(|(table, _)| table.settings().name == settings.name);
+        let table = match open.filter(|(_, needed)| *needed == schema) {
+            Some((table, _)) => Arc::clone(table),
+            None => Arc::new(Table::open_or_create(settings, &schema, &ground.env).await?),
+        };
+        tables.push((table, schema));
+    }
+    let mut workers = Workers::start(&steps, running.threads)?;
+    workers.warmed().await?;
+    Ok(Ok(Candidate {
+        running: Arc::new(running),
+        named,
+        file,
+        places,
+        steps,
+        workers,
+        stateful,
+        rehearsal,
+        tables,
+        plugins,
+        policies,
+        shadow: order.shadow,
+        probation: order.probation,
+        ready_ms: 0,
+    }))
+}
+
+/// State that is kept must be of use to the new versions.
+fn refuse_other_states(wired: &Wiring, kept: &BTreeMap<String, StepState>) -> Result<()> {
+    for plan in &wired.stateful.plans {
+        refuse_other_state(plan, kept)?;
+        if plan.identity.is_none() && kept.contains_key(&plan.name) {
+            return Err(Error::config(format!(
+                "{} keeps state, and the new version would keep none: give it a step of its own",
+                plan.name
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// There is no such step.
+pub(super) fn unknown_step(pipeline: &Pipeline, step: &str) -> Error {
+    let steps: Vec<&str> = pipeline.plugins().map(|plugin| plugin.step.as_str()).collect();
+    Error::config(format!("there is no step `{step}` with a plugin: the steps are {}", steps.join(", ")))
+}

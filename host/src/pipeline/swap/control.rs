@@ -1,0 +1,441 @@
+//! The state of swapping in a run: what was asked, what is made ready, who is on
+//! probation.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use super::candidate::{Candidate, Change, Ground, Made, Order, make, unknown_step};
+use super::request::{Ask, Request, Standing, Swap, SwapEvent, SwapOutcome, Swaps};
+use super::versions::Versions;
+use super::watcher::{watch_components, watched};
+use crate::config::{Pipeline, PipelineFile, PluginConfig, PluginReference};
+use crate::env::{self, Task};
+use crate::model::{Digest, Epoch, PluginIdentity};
+use crate::pipeline::build::{Plugged, Policies, component_source, on_failure};
+use crate::plugin::ComponentSource;
+use crate::{Error, ErrorKind, Result};
+
+/// Events that wait to be told with an epoch, while none is committed.
+const MAX_EVENTS: usize = 100;
+
+/// The way to whoever asked.
+pub(in crate::pipeline) type Answer = oneshot::Sender<Result<Vec<SwapEvent>>>;
+
+/// The state of swapping in a run.
+pub(in crate::pipeline) struct Control {
+    swaps: Swaps,
+    /// Looks whether components change; ends when it is replaced.
+    watcher: Task,
+    waiting: Option<Request>,
+    making: Option<Making>,
+    probation: Option<Probation>,
+    /// What happened since somebody was told.
+    events: Vec<SwapEvent>,
+    /// The pipeline as it runs; its components are those that were read once.
+    pub(in crate::pipeline) running: Arc<Pipeline>,
+    /// The pipeline as its file says.
+    pub(in crate::pipeline) named: Arc<Pipeline>,
+    pub(in crate::pipeline) file: Arc<PipelineFile>,
+    /// What the file names where something else runs, by step.
+    pub(in crate::pipeline) places: BTreeMap<String, Digest>,
+    pub(in crate::pipeline) policies: Policies,
+}
+
+/// Versions that are made ready.
+struct Making {
+    /// The steps, and whether the file names what they are to have.
+    steps: Vec<(String, bool)>,
+    is_unasked: bool,
+    answer: Answer,
+    task: JoinHandle<Made>,
+}
+
+/// Versions that go back if they fail.
+struct Probation {
+    left: u32,
+    since: Epoch,
+    /// What ran before.
+    running: Arc<Pipeline>,
+    places: BTreeMap<String, Digest>,
+    steps: Vec<OnProbation>,
+}
+
+/// A version that goes back if it fails.
+pub(in crate::pipeline) struct OnProbation {
+    pub(in crate::pipeline) old: PluginIdentity,
+    pub(in crate::pipeline) new: PluginIdentity,
+    /// The versions of state that the old one reads.
+    pub(in crate::pipeline) restorable: Option<Vec<u32>>,
+    /// Whether the pipeline file names the new one.
+    pub(in crate::pipeline) is_named: bool,
+}
+
+/// What is next for a run to do.
+pub(in crate::pipeline) enum Next {
+    /// Somebody asks.
+    Asked(Request),
+    /// Versions are ready, or not.
+    Made(Finished),
+}
+
+/// What came of making versions ready.
+pub(in crate::pipeline) struct Finished {
+    made: Made,
+    steps: Vec<(String, bool)>,
+    is_unasked: bool,
+    pub(in crate::pipeline) answer: Answer,
+}
+
+/// What a run does with it.
+pub(in crate::pipeline) enum Verdict {
+    /// Let it take over, on trial first if it says so.
+    Ready(Box<Candidate>, Answer),
+    /// Tell of these.
+    Over(Vec<SwapEvent>),
+}
+
+impl Control {
+    pub(in crate::pipeline) fn new(
+        swaps: Swaps,
+        named: &Pipeline,
+        file: &PipelineFile,
+        (running, places): (Pipeline, BTreeMap<String, Digest>),
+    ) -> Self {
+        let policies = Policies::of(&running);
+        Self {
+            watcher: env::task(watch_components(swaps.sender.clone(), watched(named))),
+            swaps,
+            waiting: None,
+            making: None,
+            probation: None,
+            events: Vec::new(),
+            running: Arc::new(running),
+            named: Arc::new(named.clone()),
+            file: Arc::new(file.clone()),
+            places,
+            policies,
+        }
+    }
+
+    /// From now on these components run, whatever becomes of the files that they
+    /// were read from.
+    pub(in crate::pipeline) fn pin(&mut self, plugins: &[Plugged]) {
+        let mut running = self.running.as_ref().clone();
+        for Plugged { identity, component } in plugins {
+            if let Some(plugin) = running.plugin_mut(&identity.step)
+                && !matches!(plugin.reference, PluginReference::Bytes(..))
+            {
+                plugin.reference = PluginReference::Bytes(component_source(plugin).name(), component.clone());
+            }
+        }
+        self.running = Arc::new(running);
+    }
+
+    /// What is next to do; waits for it. May be dropped and called again.
+    pub(in crate::pipeline) async fn next(&mut self) -> Next {
+        if let Some(making) = &mut self.making {
+            let made = (&mut making.task).await;
+            // It is there: nobody else takes it.
+            if let Some(Making { steps, is_unasked, answer, .. }) = self.making.take() {
+                let broken =
+                    |panic| Made::Refused(Error::bug("making a plugin ready panicked").because(panic), BTreeMap::new());
+                return Next::Made(Finished { made: made.unwrap_or_else(broken), steps, is_unasked, answer });
+            }
+        }
+        if let Some(request) = self.waiting.take() {
+            return Next::Asked(request);
+        }
+        match self.swaps.requests.recv().await {
+            Some(request) => Next::Asked(request),
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Begin to make ready what is asked for.
+    pub(in crate::pipeline) fn begin(&mut self, request: Request, versions: &Versions, ground: Ground) {
+        let Request { ask, answer } = request;
+        match self.order(ask, versions) {
+            Ok(order) => {
+                let steps = order.changes.iter().map(|change| (change.config.step.clone(), change.is_named)).collect();
+                let is_unasked = order.is_unasked;
+                let task = tokio::spawn(make(order, ground));
+                self.making = Some(Making { steps, is_unasked, answer, task });
+            }
+            Err(error) => drop(answer.send(Err(error))),
+        }
+    }
+
+    fn order(&self, ask: Ask, versions: &Versions) -> Result<Order> {
+        let plugin = |step: &str| {
+            let found = self.running.plugins().find(|plugin| plugin.step == step);
+            found.cloned().ok_or_else(|| unknown_step(&self.running, step))
+        };
+        match ask {
+            Ask::Swap(Swap { step, component, sha256, shadow, probation, is_named }) => {
+                let mut config = plugin(&step)?;
+                config.reference = reference(component);
+                let (shadow, probation) =
+                    (shadow.unwrap_or(config.swap.shadow), probation.unwrap_or(config.swap.probation));
+                let changes = vec![Change { config, sha256, is_named, kept: None }];
+                Ok(Order { changes, shadow, probation, reading: None, is_unasked: is_named })
+            }
+            Ask::RollBack { step, to } => {
+                let config = plugin(&step)?;
+                let replaced = versions.steps().get(&step).map_or(&[][..], |version| &version.replaced);
+                let found = match to {
+                    Some(to) => replaced.iter().find(|replaced| replaced.sha256 == to),
+                    None => replaced.first(),
+                };
+                let found = found.ok_or_else(|| {
+                    let known: Vec<String> = replaced.iter().map(|replaced| replaced.sha256.short()).collect();
+                    let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+                    Error::config(format!("{step} has no such earlier version: those that are kept are {known}"))
+                })?;
+                let (probation, kept) = (config.swap.probation, Some(found.sha256));
+                let changes = vec![Change { config, sha256: None, is_named: false, kept }];
+                Ok(Order { changes, shadow: 0, probation, reading: None, is_unasked: false })
+            }
+            Ask::Reload(reading) => self.reload(*reading),
+        }
+    }
+
+    fn reload(&self, (pipeline, file): (Pipeline, PipelineFile)) -> Result<Order> {
+        let steps = |pipeline: &Pipeline| pipeline.plugins().map(|plugin| plugin.step.clone()).collect::<Vec<_>>();
+        if steps(&pipeline) != steps(&self.named) {
+            return Err(Error::config(
+                "the pipeline file has other steps than the pipeline that runs: stop it and start it again",
+            ));
+        }
+        let rest = |pipeline: &Pipeline| {
+            let mut pipeline = pipeline.clone();
+            for step in steps(&pipeline) {
+                if let (Some(slot), Some(same)) =
+                    (pipeline.plugin_mut(&step), self.named.plugins().find(|plugin| plugin.step == step))
+                {
+                    *slot = same.clone();
+                }
+            }
+            format!("{pipeline:?}")
+        };
+        if rest(&pipeline) != rest(&self.named) {
+            tracing::warn!("the pipeline file has other changes than of plugins: they take effect at the next start");
+        }
+        let change =
+            |config: &PluginConfig| Change { config: config.clone(), sha256: None, is_named: true, kept: None };
+        let changes = pipeline.plugins().map(change).collect();
+        let most = |pick: fn(&PluginConfig) -> u32| pipeline.plugins().map(pick).max().unwrap_or(0);
+        let (shadow, probation) = (most(|plugin| plugin.swap.shadow), most(|plugin| plugin.swap.probation));
+        let reading = Some((Arc::new(pipeline), Arc::new(file)));
+        Ok(Order { changes, shadow, probation, reading, is_unasked: false })
+    }
+
+    /// What to do about versions that are ready, or not.
+    pub(in crate::pipeline) fn decide(
+        &mut self,
+        finished: Finished,
+        plugins: &[Plugged],
+        versions: &mut Versions,
+        next: Epoch,
+    ) -> Verdict {
+        let Finished { made, steps, is_unasked, answer } = finished;
+        match made {
+            Made::Ready(candidate) => Verdict::Ready(candidate, answer),
+            Made::Same(named) => {
+                for step in named {
+                    self.places.remove(&step);
+                    versions.set_place(&step, None);
+                }
+                let same = Error::config("that is what runs already: nothing was changed");
+                drop(answer.send(if is_unasked { Ok(Vec::new()) } else { Err(same) }));
+                Verdict::Over(Vec::new())
+            }
+            Made::Refused(error, digests) => {
+                let mut events = Vec::new();
+                for (step, is_named) in steps {
+                    let digest = digests.get(&step).copied().flatten();
+                    let Some(plugged) = plugins.iter().find(|plugin| plugin.identity.step == step) else { continue };
+                    if is_named && digest.is_some_and(|digest| digest != plugged.identity.sha256) {
+                        self.set_place(&step, digest, versions);
+                    }
+                    let mut event = event(SwapOutcome::Refused, &plugged.identity, None, next);
+                    (event.sha256, event.reason) = (digest, Some(error.to_string()));
+                    events.push(event);
+                }
+                drop(answer.send(Err(error)));
+                Verdict::Over(events)
+            }
+        }
+    }
+
+    /// Another component than this, which the file names, has the step.
+    fn set_place(&mut self, step: &str, in_place_of: Option<Digest>, versions: &mut Versions) {
+        versions.set_place(step, in_place_of);
+        match in_place_of {
+            Some(digest) => self.places.insert(step.to_owned(), digest),
+            None => self.places.remove(step),
+        };
+    }
+
+    /// Versions that were ready cannot take over.
+    pub(in crate::pipeline) fn refused(&mut self, changes: &[OnProbation], versions: &mut Versions) {
+        for on in changes.iter().filter(|on| on.is_named) {
+            self.set_place(&on.old.step, Some(on.new.sha256), versions);
+        }
+    }
+
+    /// A candidate has taken over with this epoch.
+    pub(in crate::pipeline) fn took_over(
+        &mut self,
+        (running, named, file): (Arc<Pipeline>, Arc<Pipeline>, Arc<PipelineFile>),
+        places: BTreeMap<String, Option<Digest>>,
+        (policies, probation): (Policies, u32),
+        (since, steps): (Epoch, Vec<OnProbation>),
+        versions: &mut Versions,
+    ) {
+        self.trust();
+        let before = (std::mem::replace(&mut self.running, running), self.places.clone());
+        if !Arc::ptr_eq(&self.named, &named) {
+            self.watcher = env::task(watch_components(self.swaps.sender.clone(), watched(&named)));
+        }
+        (self.named, self.file, self.policies) = (named, file, policies);
+        for (step, in_place_of) in places {
+            self.set_place(&step, in_place_of, versions);
+        }
+        if probation > 0 {
+            let (running, places) = before;
+            self.probation = Some(Probation { left: probation, since, running, places, steps });
+        } else {
+            self.trust();
+        }
+    }
+
+    /// From now on failures of all versions are what the pipeline says.
+    fn trust(&mut self) {
+        self.probation = None;
+        for policy in std::mem::take(&mut self.policies.others).into_values() {
+            policy.set(on_failure(self.policies.on_error));
+        }
+    }
+
+    /// An epoch is prepared; who has done enough of them is trusted.
+    pub(in crate::pipeline) fn prepared(&mut self, next: Epoch) -> Vec<SwapEvent> {
+        let Some(probation) = &mut self.probation else { return Vec::new() };
+        probation.left -= 1;
+        if probation.left > 0 {
+            return Vec::new();
+        }
+        let trusted = |on: &OnProbation| event(SwapOutcome::Trusted, &on.old, Some(on.new.clone()), next);
+        let events = probation.steps.iter().map(trusted).collect();
+        self.trust();
+        events
+    }
+
+    /// The versions on probation, and how many epochs they have left.
+    pub(in crate::pipeline) fn on_probation(&self) -> Option<(&[OnProbation], u32)> {
+        self.probation.as_ref().map(|probation| (probation.steps.as_slice(), probation.left))
+    }
+
+    /// Whether this error is a reason for versions on probation to go back.
+    pub(in crate::pipeline) fn blames(&self, error: &Error) -> bool {
+        self.probation.is_some() && matches!(error.kind(), ErrorKind::Plugin | ErrorKind::Data)
+    }
+
+    /// Go back to what ran before the versions on probation; `state_version` says in
+    /// which version a step keeps state.
+    ///
+    /// # Errors
+    /// Why that cannot be; then they are on probation no longer.
+    pub(in crate::pipeline) fn roll_back(
+        &mut self,
+        reason: &str,
+        next: Epoch,
+        state_version: impl Fn(&str) -> Option<u32>,
+    ) -> std::result::Result<Vec<SwapEvent>, String> {
+        let Some(probation) = self.probation.take() else { return Err("nothing is on probation".to_owned()) };
+        if next > probation.since {
+            let unreadable = probation.steps.iter().find_map(|on| {
+                let (version, restorable) = (state_version(&on.old.step)?, on.restorable.as_ref()?);
+                (!restorable.contains(&version)).then(|| {
+                    format!(
+                        "{} {} reads state of the versions {restorable:?} only, and it is of version {version} now",
+                        on.old.name, on.old.version
+                    )
+                })
+            });
+            if let Some(unreadable) = unreadable {
+                self.trust();
+                return Err(unreadable);
+            }
+        }
+        self.trust();
+        (self.running, self.places) = (probation.running, probation.places);
+        let mut events = Vec::new();
+        for on in probation.steps {
+            if on.is_named {
+                self.places.insert(on.old.step.clone(), on.new.sha256);
+            }
+            let mut event = event(SwapOutcome::RolledBack, &on.old, Some(on.new), next);
+            event.reason = Some(reason.to_owned());
+            events.push(event);
+        }
+        Ok(events)
+    }
+
+    /// What is made ready was made for something that runs no more: make it again.
+    pub(in crate::pipeline) fn forget_what_is_ready(&mut self) {
+        if let Some(making) = self.making.take() {
+            making.task.abort();
+            drop(making.answer.send(Err(Error::unavailable("the pipeline was wired anew meanwhile: ask again"))));
+        }
+    }
+
+    /// Note what happened, for who is told next.
+    pub(in crate::pipeline) fn note(&mut self, event: SwapEvent) {
+        if self.events.len() == MAX_EVENTS {
+            self.events.remove(0);
+        }
+        self.events.push(event);
+    }
+
+    /// What happened since this was asked last.
+    pub(in crate::pipeline) fn take_events(&mut self) -> Vec<SwapEvent> {
+        std::mem::take(&mut self.events)
+    }
+
+    /// Tell where the run stands.
+    pub(in crate::pipeline) fn tell(&self, standing: Standing) {
+        self.swaps.standing.send_replace(standing);
+    }
+}
+
+fn reference(component: ComponentSource) -> PluginReference {
+    match component {
+        ComponentSource::Builtin(name) => PluginReference::Builtin(name),
+        ComponentSource::File(path) => PluginReference::File(path),
+        ComponentSource::Bytes(name, bytes) => PluginReference::Bytes(name, bytes),
+    }
+}
+
+/// An event without more to say.
+pub(in crate::pipeline) fn event(
+    outcome: SwapOutcome,
+    from: &PluginIdentity,
+    to: Option<PluginIdentity>,
+    epoch: Epoch,
+) -> SwapEvent {
+    SwapEvent {
+        step: from.step.clone(),
+        outcome,
+        from: from.clone(),
+        sha256: to.as_ref().map(|to| to.sha256),
+        to,
+        epoch,
+        reason: None,
+        pause_us: None,
+        ready_ms: None,
+        trial: None,
+    }
+}
