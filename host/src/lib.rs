@@ -16,6 +16,7 @@ pub mod pipeline;
 pub mod plugin;
 pub mod protocol;
 pub mod schema;
+pub mod serve;
 pub mod sink;
 pub mod source;
 

@@ -22,6 +22,6 @@ pub(super) struct Args {
 
 pub(super) fn execute(args: &Args) -> Result<()> {
     let (pipeline, file) = super::load(&args.file)?;
-    super::block_on(pipeline::check(&pipeline, &file, &Env::system()))?;
+    super::block_on(pipeline::check(&pipeline, &file, &Env::command()))?;
     super::print(&format!("{}: the pipeline {} is sound", args.file.display(), pipeline.name))
 }

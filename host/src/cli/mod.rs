@@ -7,10 +7,12 @@ mod check;
 mod dead_letters;
 mod files;
 mod generate;
+mod plugin;
 mod report;
 mod run;
 mod schema;
 mod send;
+mod swap;
 mod table;
 
 use std::io::{IsTerminal as _, Write as _};
@@ -21,7 +23,7 @@ use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{self, Pipeline, PipelineFile};
-use crate::plugin::builtin_names;
+use crate::plugin::{COMPILE_COMMAND, builtin_names, compile_here};
 use crate::{Error, Result};
 
 /// Libraries that log in their own words what weir tells in its own, and whose
@@ -75,10 +77,16 @@ enum Command {
     Files(files::Args),
     /// Make a folder of made-up readings.
     Generate(generate::Args),
+    /// Swap the plugins of a pipeline that runs.
+    Plugin(plugin::Args),
     /// Send files, or made-up readings, to an event hub.
     Send(Box<send::Args>),
     /// Print the JSON Schema of the pipeline file.
     Schema(schema::Args),
+    /// Compile a component from standard input to standard output, under limits: what
+    /// other commands start for each component that they do not know.
+    #[command(name = COMPILE_COMMAND, hide = true)]
+    Compile,
 }
 
 /// Run the command that the arguments of the process name.
@@ -104,8 +112,10 @@ fn execute(command: Command) -> Result<()> {
         Command::DeadLetters(args) => dead_letters::execute(&args),
         Command::Files(args) => files::execute(&args),
         Command::Generate(args) => generate::execute(&args),
+        Command::Plugin(args) => plugin::execute(&args),
         Command::Send(args) => send::execute(&args),
         Command::Schema(args) => schema::execute(&args),
+        Command::Compile => compile_here(std::io::stdin().lock(), std::io::stdout().lock()),
     }
 }
 
@@ -180,6 +190,10 @@ mod tests {
             true,
         );
         check("generate out --malformed 2", false);
+        check("plugin swap p.toml rule.hot hot.wasm --shadow 3 --probation 5", true);
+        check("plugin rollback p.toml rule.hot --url http://localhost:1", true);
+        check("plugin rollback p.toml rule.hot --to abc", false);
+        check("plugin versions p.toml --json", true);
         check("send --to p.toml a.json b.json", true);
         check("send --event-hub h --readings 10 --rate 5 --partition-key k", true);
         check("send --event-hub h", false);

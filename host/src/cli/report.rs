@@ -8,7 +8,7 @@ use indicatif::{HumanBytes, HumanCount, HumanDuration, ProgressBar, ProgressStyl
 
 use super::run::Progress as Form;
 use crate::env::Stopwatch;
-use crate::pipeline::{Counts, Progress, Report, Summary};
+use crate::pipeline::{Counts, Progress, Report, Summary, SwapEvent};
 
 /// How often the bar is drawn while nothing happens.
 const TICK: Duration = Duration::from_millis(100);
@@ -173,6 +173,12 @@ impl Report for Reporter {
                 }
             }
             Form::Auto | Form::Bar | Form::None => {}
+        }
+    }
+
+    fn swap(&mut self, event: &SwapEvent) {
+        if matches!(self.form, Form::Lines | Form::Bar) {
+            self.bar.suspend(|| tell(&event.line()));
         }
     }
 }

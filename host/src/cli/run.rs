@@ -1,14 +1,17 @@
 //! `weir run`: run a pipeline.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use futures::future::BoxFuture;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use super::report::Reporter;
-use crate::config::{NotifyConfig, Pipeline, Trigger};
-use crate::env::{self, Env};
-use crate::pipeline;
+use crate::config::{NotifyConfig, Pipeline, PipelineFile, Trigger};
+use crate::env::{self, Env, Task};
+use crate::pipeline::{self, Ask, SwapSender};
+use crate::serve::{Board, Site, listen};
 use crate::{Error, Result};
 
 /// Rows of each table that `--show` prints.
@@ -59,12 +62,18 @@ pub(super) enum Progress {
 
 pub(super) fn execute(args: &Args) -> Result<()> {
     let (pipeline, file) = super::load(&args.file)?;
-    let env = Env::system();
+    let env = Env::command();
     refuse_mixed_output(&pipeline, args.progress)?;
     let mut reporter = Reporter::new(form(&pipeline, args.progress));
     super::block_on(async {
         let shutdown = stop_on_signals()?;
-        let summary = pipeline::run(&pipeline, &file, &env, shutdown, &mut reporter).await?;
+        let (sender, swaps) = pipeline::swaps();
+        let board = Board::default();
+        let _served = serve(&pipeline, &args.file, &board, &sender).await?;
+        reload_on_hangup(args.file.clone(), sender)?;
+        let mut report = board.beside(&mut reporter);
+        let summary = pipeline::run_with_swaps(&pipeline, &file, &env, (shutdown, swaps), &mut report).await?;
+        drop(report);
         reporter.end(&summary);
         if summary.is_interrupted && pipeline.trigger == Trigger::AvailableNow {
             std::process::exit(INTERRUPTED_EXIT_CODE);
@@ -100,6 +109,46 @@ fn form(pipeline: &Pipeline, form: Progress) -> Progress {
 
 fn prints_alerts(pipeline: &Pipeline) -> bool {
     pipeline.rules.iter().flat_map(|rule| &rule.notify).any(|notify| matches!(notify, NotifyConfig::Stdout))
+}
+
+/// Answer over HTTP, if the pipeline is to.
+async fn serve(pipeline: &Pipeline, file: &Path, board: &Board, sender: &SwapSender) -> Result<Option<Task>> {
+    let Some(settings) = &pipeline.serve else { return Ok(None) };
+    let file = file.to_owned();
+    let reload = move || -> BoxFuture<'static, _> { Box::pin(read_again(file.clone())) };
+    let site = Site {
+        name: pipeline.name.clone(),
+        board: board.clone(),
+        run: sender.clone(),
+        token: settings.token.as_deref().map(Arc::from),
+        reload: Arc::new(reload),
+    };
+    let (address, task) = listen(settings.listen, site).await?;
+    tracing::info!("listening at http://{address}");
+    Ok(Some(task))
+}
+
+async fn read_again(file: PathBuf) -> Result<(Pipeline, PipelineFile)> {
+    env::blocking(move || super::load(&file)).await
+}
+
+/// Take over the plugins that the file names whenever a signal says so.
+fn reload_on_hangup(file: PathBuf, sender: SwapSender) -> Result<()> {
+    let unheard = |error| Error::unavailable("cannot listen for signals").because(error);
+    let mut hangups = signal(SignalKind::hangup()).map_err(unheard)?;
+    env::detached(async move {
+        while hangups.recv().await.is_some() {
+            let asked = match read_again(file.clone()).await {
+                Ok(reading) => sender.ask(Ask::Reload(Box::new(reading))).await,
+                Err(error) => Err(error),
+            };
+            match asked {
+                Ok(events) => tracing::info!("the pipeline file was read again: {} plugins changed", events.len()),
+                Err(error) => tracing::error!("the pipeline file was read again, and nothing was changed: {error}"),
+            }
+        }
+    });
+    Ok(())
 }
 
 /// A watch that says so at the first signal to stop; the second one ends the
