@@ -20,7 +20,11 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
     ("event_time", &["tokio", "object_store", "deltalake", "wasmtime", "crate::env", "crate::plugin", "async fn"]),
     ("sink", &["wasmtime", "crate::source", "crate::plugin", "crate::checkpoint", "crate::pipeline"]),
     ("pipeline", &["deltalake", "wasmtime", "object_store", "parquet::"]),
-    ("cli", &["deltalake", "wasmtime", "object_store", "parquet::", "crate::protocol", "crate::checkpoint"]),
+    (
+        "serve",
+        &["deltalake", "wasmtime", "object_store", "arrow::", "parquet::", "crate::protocol", "crate::checkpoint"],
+    ),
+    ("cli", &["axum", "deltalake", "wasmtime", "object_store", "parquet::", "crate::protocol", "crate::checkpoint"]),
     ("config", &["arrow::", "deltalake", "wasmtime", "crate::checkpoint", "crate::pipeline", "crate::sink"]),
     ("env", &["crate::source", "crate::sink", "crate::plugin", "crate::checkpoint", "crate::pipeline", "deltalake"]),
 ];

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use weir::env::{Clock, Env, Location, SystemClock, SystemStores};
+use weir::env::{Clock, Env, Location, SystemClock};
 use weir_tests::hosts::{numbered, run_in};
 use weir_tests::readings;
 use weir_tests::tables::sorted_integers;
@@ -78,7 +78,7 @@ async fn check(start_us: i64, steps_us: &'static [i64]) {
             fs::write(folder.path().join("input").join(name), text).unwrap();
         }
         let clock = Arc::new(Walk { start_us, steps_us, next: AtomicUsize::new(0) });
-        let env = Env { clock: Arc::clone(&clock) as _, stores: Arc::new(SystemStores::default()) };
+        let env = Env { clock: Arc::clone(&clock) as _, ..Env::system() };
         let summary = run_in(&env, &text).await.map_err(|error| format!("{clock:?}: {error}")).unwrap();
         assert_eq!((summary.epochs, summary.counts.dead_letters), (FILES as u64 / 2, 0), "{clock:?}");
         assert!(clock.next.load(Ordering::SeqCst) > FILES, "{clock:?} was read often");

@@ -35,6 +35,8 @@ mod rivals;
 mod soak;
 mod stateful_crashes;
 mod stores;
+mod swap_commands;
+mod swaps;
 mod watermarks;
 mod windows;
 mod worked;

@@ -9,7 +9,7 @@ use weir_tests::hosts::put_input;
 use weir_tests::readings;
 use weir_tests::streams::{HEAD, Stream, rows};
 
-const STEPS: &str = r#"
+pub(crate) const STEPS: &str = r#"
 [event_time]
 column = "event_time"
 delay = "1m"
@@ -47,7 +47,7 @@ columns = ["device", "number", "alert.message as message"]
 
 /// Three epochs: windows close in the second and the third, one row is late, one
 /// comes twice, and the alarm of `a` needs what earlier epochs know.
-const FILES: [&[&str]; 3] = [
+pub(crate) const FILES: [&[&str]; 3] = [
     &["a 10:00:00 1 31", "b 10:01:00 2 20", "a 10:04:00 3 20", "a 10:04:30 4 35"],
     &["a 10:06:30 5 36", "b 10:06:00 6 20", "a 10:04:30 4 35", "b 10:03:00 7 20"],
     &["b 10:03:30 8 31", "a 10:12:00 9 37", "b 10:07:00 6 20", "b 10:12:00 10 31"],
@@ -60,7 +60,7 @@ fn pipeline() -> String {
 }
 
 /// The rows of all tables.
-async fn tables(store: &Arc<InMemory>) -> Vec<Vec<String>> {
+pub(crate) async fn tables(store: &Arc<InMemory>) -> Vec<Vec<String>> {
     let mut tables = Vec::new();
     for table in TABLES {
         // Identifiers of alerts depend on that of the pipeline, which is random.

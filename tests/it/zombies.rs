@@ -154,7 +154,11 @@ async fn host_that_sleeps_through_clean_up_finds_out_although_its_names_are_free
         // Half a year later, so that the log entries of the tables have expired.
         let now_us = weir::env::Clock::now_us(&weir::env::SystemClock);
         clock.set(now_us + 180 * 24 * 3600 * 1_000_000);
-        let later = Env { clock: Arc::clone(&clock) as _, stores: Arc::new(OneStore(Arc::clone(&store) as _)) };
+        let later = Env {
+            clock: Arc::clone(&clock) as _,
+            stores: Arc::new(OneStore(Arc::clone(&store) as _)),
+            ..Env::system()
+        };
         let text = pipeline.replace("max_files_per_epoch = 2", "max_files_per_epoch = 1");
         let successor = run_in(&later, &text).await;
         assert!(successor.is_ok(), "{when}: {successor:?}");

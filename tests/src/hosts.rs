@@ -45,7 +45,7 @@ impl OpenStore for OneStore {
 
 /// The world of a host whose every location is in one store.
 pub fn env(store: Arc<dyn ObjectStore>) -> Env {
-    Env { clock: Arc::new(ImpatientClock), stores: Arc::new(OneStore(store)) }
+    Env { clock: Arc::new(ImpatientClock), stores: Arc::new(OneStore(store)), ..Env::system() }
 }
 
 /// A pipeline file that must be sound.

@@ -17,6 +17,7 @@ pub mod parking;
 pub mod python;
 pub mod readings;
 pub mod streams;
+pub mod swapping;
 pub mod tables;
 
 use std::path::{Path, PathBuf};

@@ -127,7 +127,7 @@ impl Stream {
         text: &str,
         report: &mut dyn Report,
     ) -> weir::Result<()> {
-        let env = Env { clock: Arc::clone(&self.clock), stores: Arc::new(OneStore(store)) };
+        let env = Env { clock: Arc::clone(&self.clock), stores: Arc::new(OneStore(store)), ..Env::system() };
         let (pipeline, file) = parse(text);
         let (_stop, shutdown) = watch::channel(false);
         weir::pipeline::run(&pipeline, &file, &env, shutdown, report).await?;

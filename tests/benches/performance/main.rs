@@ -9,6 +9,7 @@ mod event_hubs;
 mod files;
 mod groups;
 mod streams;
+mod swaps;
 
 use std::fs;
 use std::hint::black_box;
@@ -24,7 +25,10 @@ use tokio::sync::watch;
 use weir::config::SystemSurroundings;
 use weir::env::Env;
 use weir::pipeline::{Report, Summary};
-use weir::plugin::{ComponentSource, Engine, Library, Limits, Messages, OnFailure, Parser, StepSettings, Transform};
+use weir::plugin::{
+    Compiler, ComponentSource, Engine, FailurePolicy, Library, Limits, Messages, OnFailure, Parser, StepSettings,
+    Transform,
+};
 use weir::source::generator::GeneratorSettings;
 
 #[global_allocator]
@@ -43,13 +47,14 @@ fn main() {
     }
     // A name chooses one of them: `cargo bench --bench performance -- event-hubs`.
     let chosen = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
-    let parts: [(&str, fn()); 6] = [
+    let parts: [(&str, fn()); 7] = [
         ("parsers", parsers),
         ("boundary", boundary),
         ("streams", streams::print),
         ("groups", groups::print),
         ("files", files::print),
         ("event-hubs", event_hubs::print),
+        ("swaps", swaps::print),
     ];
     for (name, print) in parts {
         if chosen.as_ref().is_none_or(|chosen| chosen == name) {
@@ -93,12 +98,12 @@ fn chunk() -> (Vec<u8>, Vec<i32>) {
 }
 
 fn library() -> Library {
-    Library::new(Engine::new().unwrap(), weir::env::cache_dir().join("plugins")).unwrap()
+    Library::new(Engine::new().unwrap(), weir::env::cache_dir().join("plugins"), Compiler::Here).unwrap()
 }
 
 fn step(config: serde_json::Value) -> StepSettings {
     let limits = Limits { deadline: Duration::from_secs(5), ..Limits::default() };
-    StepSettings { step: "bench".to_owned(), config, limits, on_failure: OnFailure::Fail }
+    StepSettings { step: "bench".to_owned(), config, limits, on_failure: FailurePolicy::new(OnFailure::Fail) }
 }
 
 fn no_fields(messages: usize) -> RecordBatch {
