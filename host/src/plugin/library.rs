@@ -8,6 +8,7 @@ use wasmtime::component::{Component, HasSelf, InstancePre, Linker};
 
 use super::bindings::EveryRole;
 use super::cache::Cache;
+use super::inspect::Form;
 use super::sandbox::{Limits, Sandbox, State};
 use super::{Engine, bindings, config_schema};
 use crate::model::{Digest, PluginIdentity};
@@ -126,7 +127,7 @@ impl Library {
                 "{source} has the digest {digest}, but {pinned} is pinned: restore the file or change `sha256`"
             )));
         }
-        let component = self.cache.get_or_compile(&self.engine, digest, || self.compile(source, bytes))?;
+        let component = self.component(source, digest, bytes)?;
         self.refuse_foreign_imports(source, &component)?;
         let roles = roles(&self.engine, &component);
         let pre = self.linker.instantiate_pre(&component).map_err(|error| {
@@ -143,8 +144,17 @@ impl Library {
         })
     }
 
+    pub(super) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// The compiled component of these bytes.
+    pub(super) fn component(&self, source: &ComponentSource, digest: Digest, bytes: Vec<u8>) -> Result<Component> {
+        self.cache.get_or_compile(&self.engine, digest, || self.compile(source, bytes))
+    }
+
     fn compile(&self, source: &ComponentSource, bytes: Vec<u8>) -> Result<Component> {
-        let component = if is_core_module(&bytes) { encode(source, &bytes)? } else { bytes };
+        let component = encoded(source, bytes)?;
         Component::new(self.engine.inner(), component)
             .map_err(|error| Error::config(format!("{source} is not a usable WebAssembly component")).because(error))
     }
@@ -188,6 +198,11 @@ impl Plugin {
     /// What it says it does.
     pub fn description(&self) -> &str {
         &self.manifest.description
+    }
+
+    /// The JSON Schema of its configuration, as it announces it.
+    pub fn config_schema(&self) -> &str {
+        &self.manifest.config_schema
     }
 
     /// The digest of the component.
@@ -259,7 +274,7 @@ impl std::fmt::Display for ComponentSource {
     }
 }
 
-fn read(source: &ComponentSource) -> Result<Vec<u8>> {
+pub(super) fn read(source: &ComponentSource) -> Result<Vec<u8>> {
     match source {
         ComponentSource::Bytes(_, bytes) => Ok(bytes.clone()),
         ComponentSource::Builtin(name) => {
@@ -283,9 +298,22 @@ fn read(source: &ComponentSource) -> Result<Vec<u8>> {
     }
 }
 
-/// Core modules and components differ in the layer field of their preamble.
-fn is_core_module(bytes: &[u8]) -> bool {
-    bytes.starts_with(b"\0asm\x01\0\0\0")
+/// What these bytes are. Core modules and components differ in the layer field of
+/// their preamble.
+pub fn form_of(bytes: &[u8]) -> Form {
+    if bytes.starts_with(b"\0asm\x01\0\0\0") { Form::CoreModule } else { Form::Component }
+}
+
+/// The component of these bytes, which a core module may describe. `source` names
+/// them in messages.
+///
+/// # Errors
+/// Config if the module describes none.
+pub fn encoded(source: &ComponentSource, bytes: Vec<u8>) -> Result<Vec<u8>> {
+    match form_of(&bytes) {
+        Form::Component => Ok(bytes),
+        Form::CoreModule => encode(source, &bytes),
+    }
 }
 
 fn encode(source: &ComponentSource, module: &[u8]) -> Result<Vec<u8>> {
@@ -299,7 +327,7 @@ fn encode(source: &ComponentSource, module: &[u8]) -> Result<Vec<u8>> {
         })
 }
 
-fn roles(engine: &Engine, component: &Component) -> Vec<Role> {
+pub(super) fn roles(engine: &Engine, component: &Component) -> Vec<Role> {
     let kind = component.component_type();
     let exports = |role: Role| {
         let interface = role.interface();

@@ -16,6 +16,7 @@
 //! |---|---|
 //! | `engine` | the configured engine and the clock tick behind deadlines |
 //! | `library`, `cache` | reference → bytes → digest → checked, compiled component |
+//! | `inspect` | what a component is, whether or not it will be accepted |
 //! | `config_schema` | what a plugin's schema says of a configuration, for people |
 //! | `sandbox` | one instance with its limits; calls and how they fail |
 //! | `columns/` | Arrow ⇄ contract columns |
@@ -31,6 +32,7 @@ mod columns;
 mod config_schema;
 mod engine;
 mod inference;
+mod inspect;
 mod isolate;
 mod library;
 mod parser;
@@ -44,7 +46,8 @@ pub use aggregator::{Aggregator, Evaluated};
 pub use columns::spread;
 pub use engine::Engine;
 pub use inference::Inference;
-pub use library::{ComponentSource, ConfigProblem, Library, Plugin, Role, builtin_names};
+pub use inspect::{Form, Inspection};
+pub use library::{ComponentSource, ConfigProblem, Library, Plugin, Role, builtin_names, encoded, form_of};
 pub use parser::{Messages, Parser};
 pub use rule::{Alerts, Judged, Memory, Rule};
 pub use sandbox::{CallStats, Failure, Limits};
