@@ -18,5 +18,6 @@ pub mod protocol;
 pub mod schema;
 pub mod sink;
 pub mod source;
+pub mod workbench;
 
 pub use error::{Error, ErrorKind, Result};

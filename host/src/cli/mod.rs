@@ -7,6 +7,7 @@ mod check;
 mod dead_letters;
 mod files;
 mod generate;
+mod plugin;
 mod report;
 mod run;
 mod schema;
@@ -77,6 +78,8 @@ enum Command {
     Generate(generate::Args),
     /// Send files, or made-up readings, to an event hub.
     Send(Box<send::Args>),
+    /// Make, build, test, measure and look at plugins.
+    Plugin(plugin::Args),
     /// Print the JSON Schema of the pipeline file.
     Schema(schema::Args),
 }
@@ -105,6 +108,7 @@ fn execute(command: Command) -> Result<()> {
         Command::Files(args) => files::execute(&args),
         Command::Generate(args) => generate::execute(&args),
         Command::Send(args) => send::execute(&args),
+        Command::Plugin(args) => plugin::execute(&args),
         Command::Schema(args) => schema::execute(&args),
     }
 }
@@ -184,6 +188,12 @@ mod tests {
         check("send --event-hub h --readings 10 --rate 5 --partition-key k", true);
         check("send --event-hub h", false);
         check("send --event-hub h --readings 10 a.json", false);
+        check("plugin new --lang rust --role parser my-lines --sdk ../weir", true);
+        check("plugin new --lang cobol --role parser my-lines", false);
+        check("plugin build", true);
+        check("plugin test f --update --case a --case b", true);
+        check("plugin inspect f.wasm --json", true);
+        check("plugin", false);
         check("schema", true);
         check("", false);
     }
