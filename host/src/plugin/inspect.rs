@@ -1,9 +1,8 @@
 //! What a component is, whether or not it will be accepted.
 
-use wasmtime::component::Component;
-
+use super::inert::is_wasi;
 use super::library::{form_of, read, roles};
-use super::{ComponentSource, Library, Limits, Plugin, Role};
+use super::{ComponentSource, Grants, Library, Limits, Plugin, Role};
 use crate::model::Digest;
 use crate::{Error, Result};
 
@@ -28,7 +27,9 @@ pub struct Inspection {
     pub imports: Vec<String>,
     /// What it can do.
     pub roles: Vec<Role>,
-    /// The plugin, or why it will not be accepted.
+    /// What it must be granted.
+    pub needs: Grants,
+    /// The plugin, or why it will not be accepted with these grants either.
     pub accepted: Result<Plugin>,
 }
 
@@ -41,16 +42,13 @@ impl Library {
         let bytes = read(source)?;
         let (digest, size_bytes, form) = (Digest::of(&bytes), bytes.len(), form_of(&bytes));
         let component = self.component(source, digest, bytes)?;
-        let mut accepted = self.load(source, Some(digest), limits);
+        let imports = self.imports(&component);
+        let needs = Grants { wasi: imports.iter().any(|import| is_wasi(import)) };
+        let mut accepted = self.load(source, Some(digest), &Limits { grants: needs, ..*limits });
         let roles = roles(self.engine(), &component);
         if accepted.is_ok() && roles.is_empty() {
             accepted = Err(Error::config(format!("{source} plays no role: export one of the worlds of the contract")));
         }
-        Ok(Inspection { digest, size_bytes, form, imports: self.imports(&component), roles, accepted })
-    }
-
-    fn imports(&self, component: &Component) -> Vec<String> {
-        let kind = component.component_type();
-        kind.imports(self.engine().inner()).map(|(name, _)| name.to_owned()).collect()
+        Ok(Inspection { digest, size_bytes, form, imports, roles, needs, accepted })
     }
 }

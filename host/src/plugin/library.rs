@@ -9,8 +9,9 @@ use wasmtime::component::{Component, HasSelf, InstancePre, Linker};
 use super::bindings::EveryRole;
 use super::cache::Cache;
 use super::inspect::Form;
+use super::sandbox::Grants;
 use super::sandbox::{Limits, Sandbox, State};
-use super::{Engine, bindings, config_schema};
+use super::{Engine, bindings, config_schema, inert};
 use crate::model::{Digest, PluginIdentity};
 use crate::{Error, Result};
 
@@ -128,9 +129,16 @@ impl Library {
             )));
         }
         let component = self.component(source, digest, bytes)?;
-        self.refuse_foreign_imports(source, &component)?;
+        let foreign = self.foreign_imports(source, &component, limits.grants)?;
         let roles = roles(&self.engine, &component);
-        let pre = self.linker.instantiate_pre(&component).map_err(|error| {
+        let pre = match foreign.as_slice() {
+            [] => self.linker.instantiate_pre(&component),
+            wasi => {
+                let mut linker = (*self.linker).clone();
+                inert::link(&mut linker, &component, wasi).and_then(|()| linker.instantiate_pre(&component))
+            }
+        };
+        let pre = pre.map_err(|error| {
             Error::config(format!("{source} does not fit the plugin contract 0.1.0")).because(error)
         })?;
         let manifest = describe(source, &self.engine, &pre, limits)?;
@@ -159,17 +167,33 @@ impl Library {
             .map_err(|error| Error::config(format!("{source} is not a usable WebAssembly component")).because(error))
     }
 
-    fn refuse_foreign_imports(&self, source: &ComponentSource, component: &Component) -> Result<()> {
+    /// The interfaces that a component imports.
+    pub(super) fn imports(&self, component: &Component) -> Vec<String> {
         let kind = component.component_type();
-        let foreign: Vec<&str> =
-            kind.imports(self.engine.inner()).map(|(name, _)| name).filter(|name| !OFFERED.contains(name)).collect();
-        if foreign.is_empty() {
-            return Ok(());
+        kind.imports(self.engine.inner()).map(|(name, _)| name.to_owned()).collect()
+    }
+
+    /// What it imports beyond the contract, all of it granted.
+    fn foreign_imports(&self, source: &ComponentSource, component: &Component, grants: Grants) -> Result<Vec<String>> {
+        let imports = self.imports(component).into_iter();
+        let foreign: Vec<String> = imports.filter(|name| !OFFERED.contains(&name.as_str())).collect();
+        let (wasi, others): (Vec<String>, Vec<String>) = foreign.into_iter().partition(|name| inert::is_wasi(name));
+        if !others.is_empty() {
+            return Err(Error::config(format!(
+                "{source} imports {}, which a plugin cannot have: build it for wasm32-unknown-unknown, or without what \
+                 needs these imports",
+                others.join(", ")
+            )));
         }
-        Err(Error::config(format!(
-            "{source} imports {}, which a plugin cannot have: build it for wasm32-unknown-unknown, or with its WASI imports stubbed out",
-            foreign.join(", ")
-        )))
+        if !wasi.is_empty() && !grants.wasi {
+            return Err(Error::config(format!(
+                "{source} imports {}: it needs the grant \"wasi\", which gives language runtimes a WASI without files, \
+                 environment and sockets (`grants = [\"wasi\"]` beside `plugin`), or its WASI imports stubbed out when \
+                 it is built",
+                wasi.join(", ")
+            )));
+        }
+        Ok(wasi)
     }
 }
 

@@ -115,7 +115,7 @@ fn refuse_missing_target(folder: &Path) -> Result<()> {
     }
     Err(Error::config(format!(
         "the Rust compiler cannot build for WebAssembly yet: run `rustup target add {RUST_TARGET}` (where rustup \
-         cannot fetch it, `plugins/toolchain.sh` in weir's repository has another way; its README says how)"
+         cannot fetch it, docs/plugins/rust.md in weir's repository has another way)"
     )))
 }
 

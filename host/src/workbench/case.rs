@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::input::{Input, Messages, Rows, messages_of_lines};
 use super::json_rows::{as_columns, from_lines};
 use crate::config::{duration_of, size_of};
-use crate::plugin::{Limits, Role};
+use crate::plugin::{Grants, Limits, Role};
 use crate::{Error, Result};
 
 /// The files of a case.
@@ -35,6 +35,8 @@ struct File {
     key: Vec<String>,
     #[serde(default)]
     limits: LimitTexts,
+    #[serde(default)]
+    grants: Vec<Grant>,
     now: Option<toml::value::Datetime>,
 }
 
@@ -62,6 +64,13 @@ struct LimitTexts {
     deadline: Option<String>,
     result: Option<String>,
     rows: Option<usize>,
+}
+
+/// As in a pipeline file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Grant {
+    Wasi,
 }
 
 /// A case of a project.
@@ -116,6 +125,7 @@ impl Case {
         let text = read_if_there(&path)?.unwrap_or_default();
         let file: File = toml::from_str(&text).map_err(|error| wrong(error.to_string()))?;
         let limits = limits(&file.limits).map_err(&wrong)?;
+        let limits = Limits { grants: Grants { wasi: file.grants.contains(&Grant::Wasi) }, ..limits };
         let columns = |key: &str, texts: Option<Texts>| match texts {
             Some(texts) => as_columns(&texts.into_vec()).map(Some).map_err(|why| wrong(format!("{key}: {why}"))),
             None => Ok(None),
@@ -189,6 +199,7 @@ fn limits(texts: &LimitTexts) -> Result<Limits, String> {
             None => default.deadline,
         },
         rows: texts.rows.unwrap_or(default.rows),
+        grants: default.grants,
     })
 }
 

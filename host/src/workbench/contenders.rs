@@ -13,8 +13,8 @@ use super::figures::{Calls, Figures};
 use super::input::{Input, Messages, Rows, pick_fields};
 use super::trial::{Outcome, Trial, groups_of, rule_groups};
 use crate::plugin::{
-    self, Aggregator, CallStats, ComponentSource, Inference, Library, Limits, OnFailure, Parser, Plugin, Role, Rule,
-    StepSettings, Transform, take_rows,
+    self, Aggregator, CallStats, ComponentSource, Grants, Inference, Library, Limits, OnFailure, Parser, Plugin, Role,
+    Rule, StepSettings, Transform, take_rows,
 };
 use crate::source::generator::GeneratorSettings;
 use crate::{Error, Result};
@@ -305,8 +305,13 @@ impl Contender {
 }
 
 /// What a plugin may use while it is measured: the figures say what it needs.
-const LIMITS: Limits =
-    Limits { memory_bytes: 1 << 30, deadline: Duration::from_secs(60), result_bytes: 256 << 20, rows: 4 << 20 };
+const LIMITS: Limits = Limits {
+    memory_bytes: 1 << 30,
+    deadline: Duration::from_secs(60),
+    result_bytes: 256 << 20,
+    rows: 4 << 20,
+    grants: Grants { wasi: true },
+};
 
 fn trial(plugin: &Plugin, role: Role, config: Value) -> Trial<'_> {
     Trial { plugin, role, config, limits: LIMITS, now_us: 0 }

@@ -32,8 +32,9 @@ pub(super) fn execute(args: &Args) -> Result<()> {
         Error::new(error.kind(), format!("{component} is written, but weir does not accept it")).because(error)
     })?;
     let roles: Vec<&str> = plugin.roles().iter().map(|role| role.name()).collect();
+    let grant = if built.inspection.needs.wasi { ", needs the grant \"wasi\"" } else { "" };
     print(&format!(
-        "{component}: {} {} {}, {} bytes{}, sha256 {}",
+        "{component}: {} {} {}, {} bytes{}{grant}, sha256 {}",
         roles.join(" and "),
         plugin.name(),
         plugin.version(),

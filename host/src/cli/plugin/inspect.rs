@@ -58,6 +58,11 @@ impl<'a> Told<'a> {
         }
     }
 
+    /// What it must be granted, by name.
+    fn grants(&self) -> Vec<&'static str> {
+        if self.inspection.needs.wasi { vec!["wasi"] } else { Vec::new() }
+    }
+
     /// The schema of the configuration; the text itself where it is no JSON.
     fn config_schema(&self) -> Option<Value> {
         let schema = self.inspection.accepted.as_ref().ok()?.config_schema();
@@ -75,7 +80,7 @@ impl<'a> Told<'a> {
             "description": plugin.map(crate::plugin::Plugin::description),
             "roles": self.roles,
             "imports": self.inspection.imports,
-            "grants": Value::Array(Vec::new()),
+            "grants": self.grants(),
             "form": self.form(),
             "sha256": self.inspection.digest.to_string(),
             "size_bytes": self.inspection.size_bytes,
@@ -97,7 +102,17 @@ impl<'a> Told<'a> {
         let encoded = if self.inspection.form == Form::CoreModule { ", which weir encodes" } else { "" };
         line("size", &format!("{} bytes, a {}{encoded}", self.inspection.size_bytes, self.form()));
         line("accepted", &self.reason.as_ref().map_or_else(|| "yes".to_owned(), |reason| format!("no: {reason}")));
-        line("grants", "none");
+        line(
+            "grants",
+            &match self.grants().as_slice() {
+                [] => "none needed".to_owned(),
+                grants => format!(
+                    "needs {}: write `grants = [\"{}\"]` beside `plugin` in the pipeline file, and in case.toml",
+                    grants.join(", "),
+                    grants.join("\", \"")
+                ),
+            },
+        );
         if let Some(schema) = self.config_schema() {
             let text = serde_json::to_string_pretty(&schema).unwrap_or_else(|_| schema.to_string());
             line("config", &text.replace('\n', "\n  "));

@@ -11,7 +11,7 @@ use std::io::Write as _;
 use std::path::Path;
 
 use crate::env;
-use crate::plugin::{ComponentSource, Engine, Library, Limits};
+use crate::plugin::{ComponentSource, Engine, Grants, Library, Limits};
 use crate::workbench::{PROJECT_FILE, Project};
 use crate::{Error, Result};
 
@@ -60,13 +60,14 @@ pub(super) fn execute(args: &Args) -> Result<()> {
     }
 }
 
-/// What a plugin may use to describe itself: an interpreter needs more than the
-/// code that it runs.
+/// What a plugin may use to describe itself and to be tried: an interpreter needs more
+/// than the code that it runs, and the grant reaches nothing.
 const GENEROUS: Limits = Limits {
     memory_bytes: 512 << 20,
     deadline: std::time::Duration::from_secs(10),
     result_bytes: 64 << 20,
     rows: 4 << 20,
+    grants: Grants { wasi: true },
 };
 
 fn library() -> Result<Library> {

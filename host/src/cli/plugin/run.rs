@@ -258,7 +258,7 @@ fn read(path: &Path) -> Result<Vec<u8>> {
     std::fs::read(path).map_err(|error| Error::config(format!("cannot read {}", path.display())).because(error))
 }
 
-/// The messages in the dead letters of a pipeline's parser, each once.
+/// What the dead letters of a pipeline's parser have kept, each once.
 fn dead_letters(file: &Path) -> Result<Given> {
     let (pipeline, _) = load(file)?;
     let storage = Env::system().storage(&pipeline.dead_letters)?;
@@ -274,8 +274,9 @@ fn dead_letters(file: &Path) -> Result<Given> {
         for row in 0..batch.num_rows() {
             let raw = batch.column(4).as_binary_opt::<i32>().filter(|raw| raw.is_valid(row));
             let position = batch.column(2).as_primitive_opt::<Int64Type>().map_or(0, |column| column.value(row));
-            // A message with several rejected elements is there once for each.
-            if text(0, row) != "parser" || !seen.insert((text(1, row), position)) {
+            // What is kept may be the whole message, once for each of its parts.
+            let bytes = raw.map(|raw| raw.value(row).to_vec());
+            if text(0, row) != "parser" || !seen.insert((text(1, row), position, bytes)) {
                 continue;
             }
             match raw {

@@ -106,7 +106,13 @@ impl Check<'_> {
     fn window(&mut self, path: &str, name: &str, raw: raw::Window, inputs: &Inputs<'_>) -> Option<Named> {
         let kind = self.window_kind(path, &raw);
         let key = self.names(&join(path, "key"), raw.key.unwrap_or_default());
-        let plugin = raw::Plugin { plugin: raw.plugin, sha256: raw.sha256, config: raw.config, limits: raw.limits };
+        let plugin = raw::Plugin {
+            plugin: raw.plugin,
+            sha256: raw.sha256,
+            config: raw.config,
+            limits: raw.limits,
+            grants: raw.grants,
+        };
         let plugin = self.plugin(path, format!("window.{name}"), plugin, inputs.chunk_bytes);
         let mut table = |key: &str, step: String, raw: Option<raw::Table>| match raw {
             Some(raw) => self.table(&join(path, key), step, raw).map(Some),
@@ -194,7 +200,13 @@ impl Check<'_> {
             let remedy = "add `[event_time]` with `column` and `delay`".to_owned();
             self.wrong(&forget, "only event time tells how old something is", Some(remedy));
         }
-        let plugin = raw::Plugin { plugin: raw.plugin, sha256: raw.sha256, config: raw.config, limits: raw.limits };
+        let plugin = raw::Plugin {
+            plugin: raw.plugin,
+            sha256: raw.sha256,
+            config: raw.config,
+            limits: raw.limits,
+            grants: raw.grants,
+        };
         let plugin: Option<PluginConfig> = self.plugin(path, step.clone(), plugin, inputs.chunk_bytes);
         let table = raw.table.and_then(|table| self.table(&join(path, "table"), step, table));
         let notify = self.notify(&join(path, "notify"), raw.notify, key.as_deref());
