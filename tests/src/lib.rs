@@ -18,6 +18,7 @@ pub mod python;
 pub mod readings;
 pub mod streams;
 pub mod tables;
+pub mod wasm;
 
 use std::path::{Path, PathBuf};
 
