@@ -42,7 +42,8 @@ impl Plugin for Unpack {
 impl Transform for Unpack {
     fn configure(config: &str, input: Schema) -> Result<(Self, TransformInfo), Vec<Problem>> {
         let config: Config = serde_json::from_str(config).map_err(|error| vec![Problem::new("", error.to_string())])?;
-        let is_text = |name: &str| input.top_level().any(|field| field.name == name && field.data_type == DataType::Utf8);
+        let is_text =
+            |name: &str| input.top_level().any(|field| field.name == name && field.data_type == DataType::Utf8);
         if !is_text(&config.column) {
             let message = format!("the rows need a column `{}` of the type string", config.column);
             return Err(vec![Problem::new("column", message)]);
@@ -81,7 +82,8 @@ impl Unpack {
     fn pairs<'a>(&self, text: &'a str) -> Result<Vec<(&'a str, f64)>, String> {
         let pair = |pair: &'a str| {
             let (name, value) = pair.split_once('=').ok_or_else(|| format!("`{pair}` is not name=value"))?;
-            let number = value.trim().parse().map_err(|_| format!("the value of `{}` is no number: {value}", name.trim()))?;
+            let number =
+                value.trim().parse().map_err(|_| format!("the value of `{}` is no number: {value}", name.trim()))?;
             Ok((name.trim(), number))
         };
         text.split(self.separator).filter(|pair| !pair.trim().is_empty()).map(pair).collect()

@@ -78,9 +78,8 @@ impl Aggregator for Above {
     /// adds the key columns and the bounds of the window.
     fn configure(config: &str, input: Schema) -> Result<(Self, AggregatorInfo), Vec<Problem>> {
         let config: Config = serde_json::from_str(config).map_err(|error| vec![Problem::new("", error.to_string())])?;
-        let is_number = |name: &str| {
-            input.top_level().any(|field| field.name == name && field.data_type == DataType::Float64)
-        };
+        let is_number =
+            |name: &str| input.top_level().any(|field| field.name == name && field.data_type == DataType::Float64);
         if !is_number(&config.column) {
             let message = format!("the rows need a column `{}` of the type double", config.column);
             return Err(vec![Problem::new("column", message)]);

@@ -64,9 +64,8 @@ impl Rule for Jumps {
     /// Called once: say which columns `evaluate` sees, and whether it remembers.
     fn configure(config: &str, input: Schema) -> Result<(Self, RuleInfo), Vec<Problem>> {
         let config: Config = serde_json::from_str(config).map_err(|error| vec![Problem::new("", error.to_string())])?;
-        let is_number = |name: &str| {
-            input.top_level().any(|field| field.name == name && field.data_type == DataType::Float64)
-        };
+        let is_number =
+            |name: &str| input.top_level().any(|field| field.name == name && field.data_type == DataType::Float64);
         if !is_number(&config.column) {
             let message = format!("the rows need a column `{}` of the type double", config.column);
             return Err(vec![Problem::new("column", message)]);
