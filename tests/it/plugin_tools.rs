@@ -116,16 +116,16 @@ fn differences_are_shown_with_what_to_do() {
 #[test]
 fn failures_are_told_and_never_accepted() {
     let parsed = [
-        ("trap", "", "input 1: the plugin trapped: ", "panicked at ", "reject what cannot be processed"),
-        ("loop", "", "missed its deadline of 200ms", "input 1", "raise `limits.deadline`"),
-        ("memory-bomb", "", "bytes of memory", "input 1", "raise `limits.memory`"),
-        ("wrong-type", "", "returned an invalid result", "float64", "as `configure` announces them"),
-        ("error", "", "the plugin failed: failed, as configured", "input 1", "reject the input with a reason"),
+        ("trap", "10s", "input 1: the plugin trapped: ", "panicked at ", "reject what cannot be processed"),
+        ("loop", "200ms", "missed its deadline of 200ms", "input 1", "raise `limits.deadline`"),
+        ("memory-bomb", "10s", "bytes of memory", "input 1", "raise `limits.memory`"),
+        ("wrong-type", "10s", "returned an invalid result", "float64", "as `configure` announces them"),
+        ("error", "10s", "the plugin failed: failed, as configured", "input 1", "reject the input with a reason"),
     ];
-    for (mode, extra, reason, detail, remedy) in parsed {
+    for (mode, deadline, reason, detail, remedy) in parsed {
         let folder = project("parser");
         let settings =
-            format!("config = {{ mode = \"{mode}\", when = \"poison\" }}\nlimits.deadline = \"200ms\"\n{extra}");
+            format!("config = {{ mode = \"{mode}\", when = \"poison\" }}\nlimits.deadline = \"{deadline}\"\n");
         let files = [
             ("case.toml", settings.as_str()),
             ("input.jsonl", "\"fine\"\n\"poison\"\n\"fine\"\n"),
