@@ -19,5 +19,6 @@ pub mod schema;
 pub mod serve;
 pub mod sink;
 pub mod source;
+pub mod workbench;
 
 pub use error::{Error, ErrorKind, Result};

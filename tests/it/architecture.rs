@@ -19,6 +19,20 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
     ("plugin", &["object_store", "deltalake", "crate::source", "crate::sink", "crate::checkpoint", "crate::pipeline"]),
     ("event_time", &["tokio", "object_store", "deltalake", "wasmtime", "crate::env", "crate::plugin", "async fn"]),
     ("sink", &["wasmtime", "crate::source", "crate::plugin", "crate::checkpoint", "crate::pipeline"]),
+    (
+        "workbench",
+        &[
+            "tokio",
+            "object_store",
+            "deltalake",
+            "wasmtime",
+            "parquet::",
+            "crate::pipeline",
+            "crate::checkpoint",
+            "crate::sink",
+            "async fn",
+        ],
+    ),
     ("pipeline", &["deltalake", "wasmtime", "object_store", "parquet::"]),
     (
         "serve",

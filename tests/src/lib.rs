@@ -19,6 +19,7 @@ pub mod readings;
 pub mod streams;
 pub mod swapping;
 pub mod tables;
+pub mod wasm;
 
 use std::path::{Path, PathBuf};
 

@@ -12,7 +12,6 @@ mod report;
 mod run;
 mod schema;
 mod send;
-mod swap;
 mod table;
 
 use std::io::{IsTerminal as _, Write as _};
@@ -77,10 +76,10 @@ enum Command {
     Files(files::Args),
     /// Make a folder of made-up readings.
     Generate(generate::Args),
-    /// Swap the plugins of a pipeline that runs.
-    Plugin(plugin::Args),
     /// Send files, or made-up readings, to an event hub.
     Send(Box<send::Args>),
+    /// Make, build, test, measure, look at and swap plugins.
+    Plugin(plugin::Args),
     /// Print the JSON Schema of the pipeline file.
     Schema(schema::Args),
     /// Compile a component from standard input to standard output, under limits: what
@@ -112,8 +111,8 @@ fn execute(command: Command) -> Result<()> {
         Command::DeadLetters(args) => dead_letters::execute(&args),
         Command::Files(args) => files::execute(&args),
         Command::Generate(args) => generate::execute(&args),
-        Command::Plugin(args) => plugin::execute(&args),
         Command::Send(args) => send::execute(&args),
+        Command::Plugin(args) => plugin::execute(&args),
         Command::Schema(args) => schema::execute(&args),
         Command::Compile => compile_here(std::io::stdin().lock(), std::io::stdout().lock()),
     }
@@ -198,6 +197,12 @@ mod tests {
         check("send --event-hub h --readings 10 --rate 5 --partition-key k", true);
         check("send --event-hub h", false);
         check("send --event-hub h --readings 10 a.json", false);
+        check("plugin new --lang rust --role parser my-lines --sdk ../weir", true);
+        check("plugin new --lang cobol --role parser my-lines", false);
+        check("plugin build", true);
+        check("plugin test f --update --case a --case b", true);
+        check("plugin inspect f.wasm --json", true);
+        check("plugin", false);
         check("schema", true);
         check("", false);
     }

@@ -156,7 +156,8 @@ fn location(path: &str) -> Result<Location> {
     Location::parse(path, Path::new(""))
 }
 
-fn as_table(rows: &[RecordBatch]) -> Result<String> {
+/// Rows as a table for people.
+pub(super) fn as_table(rows: &[RecordBatch]) -> Result<String> {
     let options = FormatOptions::new().with_timestamp_tz_format(Some("%Y-%m-%dT%H:%M:%S%.fZ"));
     let table = pretty_format_batches_with_options(rows, &options);
     table.map(|table| table.to_string()).map_err(|error| Error::data("the rows cannot be shown").because(error))

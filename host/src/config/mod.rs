@@ -34,6 +34,7 @@ pub use file::PipelineFile;
 pub use interpolate::{Surroundings, SystemSurroundings};
 pub use problem::{Problem, Problems};
 pub use schema::schema;
+pub(crate) use texts::{duration as duration_of, size as size_of};
 pub use validated::{
     ColumnFrom, Compression, Emit, NotifyConfig, OnError, Pipeline, PluginConfig, PluginReference, RuleConfig,
     ServeConfig, SourceConfig, StepInput, SwapSettings, TableColumn, TableConfig, TableEvolution, Trigger,

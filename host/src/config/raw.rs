@@ -340,6 +340,8 @@ pub(super) struct Plugin {
     /// old one if it fails.
     #[schemars(extend("default" = "10 epochs"))]
     pub(super) probation: Option<String>,
+    /// What the component may import beyond the contract; nothing by default.
+    pub(super) grants: Option<Vec<Option<Grant>>>,
 }
 
 /// A plugin that maps, filters, enriches or explodes rows.
@@ -371,6 +373,17 @@ pub(super) struct Transform {
     /// old one if it fails.
     #[schemars(extend("default" = "10 epochs"))]
     pub(super) probation: Option<String>,
+    /// What the component may import beyond the contract; nothing by default.
+    pub(super) grants: Option<Vec<Option<Grant>>>,
+}
+
+/// What a component may import beyond the contract.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Grant {
+    /// WASI 0.2, for language runtimes: without files, environment and sockets, with
+    /// the clock of the epoch, and randomness that is the same for every call.
+    Wasi,
 }
 
 /// What one instance of a plugin may use.
@@ -548,6 +561,8 @@ pub(super) struct Window {
     /// old one if it fails.
     #[schemars(extend("default" = "10 epochs"))]
     pub(super) probation: Option<String>,
+    /// What the component may import beyond the contract; nothing by default.
+    pub(super) grants: Option<Vec<Option<Grant>>>,
     /// When a window gives a row: once when it closes, or with each epoch that
     /// changes it, with `is_final` saying which is the last.
     #[schemars(extend("default" = "on-close"))]
@@ -607,6 +622,8 @@ pub(super) struct Rule {
     /// old one if it fails.
     #[schemars(extend("default" = "10 epochs"))]
     pub(super) probation: Option<String>,
+    /// What the component may import beyond the contract; nothing by default.
+    pub(super) grants: Option<Vec<Option<Grant>>>,
     /// Where alerts go. Columns are those of the row and `alert.id`,
     /// `alert.kind`, `alert.severity`, `alert.message`; all of them by default.
     #[schemars(required)]

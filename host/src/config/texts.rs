@@ -17,7 +17,7 @@ const MAX_SPAN_US: i64 = 10_000 * 24 * 3600 * 1_000_000;
 const MAX_EPOCHS: u32 = 1_000_000;
 
 /// A number of bytes: `64MiB`, `1GB`, `512 KiB`, `100`.
-pub(super) fn size(text: &str) -> Result<u64, String> {
+pub(crate) fn size(text: &str) -> Result<u64, String> {
     let remedy =
         || "write a whole number with a unit, such as \"64MiB\" (B, kB, KiB, MB, MiB, GB, GiB, TB, TiB)".to_owned();
     let text = text.trim();
@@ -39,7 +39,7 @@ pub(super) fn size(text: &str) -> Result<u64, String> {
 }
 
 /// A length of time that is not zero: `5m`, `500ms`, `1h 30m`.
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text.trim()) {
         Ok(Duration::ZERO) => Err("it must be longer than zero".to_owned()),
         Ok(duration) => Ok(duration),

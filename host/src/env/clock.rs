@@ -65,6 +65,34 @@ impl Clock for ManualClock {
     }
 }
 
+/// Measures the CPU time that this thread spends on something; where the system
+/// does not tell it, the time that passes.
+#[derive(Debug, Clone, Copy)]
+pub struct CpuStopwatch(Duration);
+
+impl CpuStopwatch {
+    /// Start measuring.
+    pub fn start() -> Self {
+        Self(thread_time())
+    }
+
+    /// The CPU time since the start. Called on the thread that it was started on.
+    pub fn elapsed(&self) -> Duration {
+        thread_time().saturating_sub(self.0)
+    }
+}
+
+#[cfg(unix)]
+fn thread_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
+}
+
+#[cfg(not(unix))]
+fn thread_time() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
 /// Measures how long something takes.
 #[derive(Debug, Clone, Copy)]
 pub struct Stopwatch(Instant);

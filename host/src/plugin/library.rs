@@ -10,8 +10,9 @@ use wasmtime::component::{Component, HasSelf, InstancePre, Linker};
 use super::bindings::EveryRole;
 use super::cache::Cache;
 use super::compile::Compiler;
-use super::sandbox::{Limits, Sandbox, State};
-use super::{Engine, bindings, config_schema};
+use super::inspect::Form;
+use super::sandbox::{Grants, Limits, Sandbox, State};
+use super::{Engine, bindings, config_schema, inert};
 use crate::model::{Digest, PluginIdentity};
 use crate::{Error, Result};
 
@@ -129,10 +130,17 @@ impl Library {
                 "{source} has the digest {digest}, but {pinned} is pinned: restore the file or change `sha256`"
             )));
         }
-        let component = self.cache.get_or_compile(&self.engine, digest, || self.compile(source, &bytes))?;
-        self.refuse_foreign_imports(source, &component)?;
+        let component = self.component(source, digest, &bytes)?;
+        let foreign = self.foreign_imports(source, &component, limits.grants)?;
         let roles = roles(&self.engine, &component);
-        let pre = self.linker.instantiate_pre(&component).map_err(|error| {
+        let pre = match foreign.as_slice() {
+            [] => self.linker.instantiate_pre(&component),
+            wasi => {
+                let mut linker = (*self.linker).clone();
+                inert::link(&mut linker, &component, wasi).and_then(|()| linker.instantiate_pre(&component))
+            }
+        };
+        let pre = pre.map_err(|error| {
             Error::config(format!("{source} does not fit the plugin contract 0.1.0")).because(error)
         })?;
         let manifest = describe(source, &self.engine, &pre, limits)?;
@@ -147,27 +155,51 @@ impl Library {
         })
     }
 
+    pub(super) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// The compiled component of these bytes.
+    pub(super) fn component(&self, source: &ComponentSource, digest: Digest, bytes: &Bytes) -> Result<Component> {
+        self.cache.get_or_compile(&self.engine, digest, || self.compile(source, bytes))
+    }
+
     fn compile(&self, source: &ComponentSource, bytes: &Bytes) -> Result<Component> {
         if !is_webassembly(bytes) {
             return Err(Error::config(format!(
                 "{source} is not a usable WebAssembly component: it is no WebAssembly at all"
             )));
         }
-        let component = if is_core_module(bytes) { encode(source, bytes)?.into() } else { bytes.clone() };
-        self.compiler.compile(&self.engine, source, &component)
+        self.compiler.compile(&self.engine, source, &encoded(source, bytes)?)
     }
 
-    fn refuse_foreign_imports(&self, source: &ComponentSource, component: &Component) -> Result<()> {
+    /// The interfaces that a component imports.
+    pub(super) fn imports(&self, component: &Component) -> Vec<String> {
         let kind = component.component_type();
-        let foreign: Vec<&str> =
-            kind.imports(self.engine.inner()).map(|(name, _)| name).filter(|name| !OFFERED.contains(name)).collect();
-        if foreign.is_empty() {
-            return Ok(());
+        kind.imports(self.engine.inner()).map(|(name, _)| name.to_owned()).collect()
+    }
+
+    /// What it imports beyond the contract, all of it granted.
+    fn foreign_imports(&self, source: &ComponentSource, component: &Component, grants: Grants) -> Result<Vec<String>> {
+        let imports = self.imports(component).into_iter();
+        let foreign: Vec<String> = imports.filter(|name| !OFFERED.contains(&name.as_str())).collect();
+        let (wasi, others): (Vec<String>, Vec<String>) = foreign.into_iter().partition(|name| inert::is_wasi(name));
+        if !others.is_empty() {
+            return Err(Error::config(format!(
+                "{source} imports {}, which a plugin cannot have: build it for wasm32-unknown-unknown, or without what \
+                 needs these imports",
+                others.join(", ")
+            )));
         }
-        Err(Error::config(format!(
-            "{source} imports {}, which a plugin cannot have: build it for wasm32-unknown-unknown, or with its WASI imports stubbed out",
-            foreign.join(", ")
-        )))
+        if !wasi.is_empty() && !grants.wasi {
+            return Err(Error::config(format!(
+                "{source} imports {}: it needs the grant \"wasi\", which gives language runtimes a WASI without files, \
+                 environment and sockets (`grants = [\"wasi\"]` beside `plugin`), or its WASI imports stubbed out when \
+                 it is built",
+                wasi.join(", ")
+            )));
+        }
+        Ok(wasi)
     }
 }
 
@@ -197,6 +229,11 @@ impl Plugin {
     /// What it says it does.
     pub fn description(&self) -> &str {
         &self.manifest.description
+    }
+
+    /// The JSON Schema of its configuration, as it announces it.
+    pub fn config_schema(&self) -> &str {
+        &self.manifest.config_schema
     }
 
     /// The digest of the component.
@@ -323,9 +360,22 @@ fn is_webassembly(bytes: &[u8]) -> bool {
     bytes.starts_with(b"\0asm")
 }
 
-/// Core modules and components differ in the layer field of their preamble.
-fn is_core_module(bytes: &[u8]) -> bool {
-    bytes.starts_with(b"\0asm\x01\0\0\0")
+/// What these bytes are. Core modules and components differ in the layer field of
+/// their preamble.
+pub fn form_of(bytes: &[u8]) -> Form {
+    if bytes.starts_with(b"\0asm\x01\0\0\0") { Form::CoreModule } else { Form::Component }
+}
+
+/// The component of these bytes, which a core module may describe. `source` names
+/// them in messages.
+///
+/// # Errors
+/// Config if the module describes none.
+pub fn encoded(source: &ComponentSource, bytes: &Bytes) -> Result<Bytes> {
+    match form_of(bytes) {
+        Form::Component => Ok(bytes.clone()),
+        Form::CoreModule => encode(source, bytes).map(Bytes::from),
+    }
 }
 
 fn encode(source: &ComponentSource, module: &[u8]) -> Result<Vec<u8>> {
@@ -339,7 +389,7 @@ fn encode(source: &ComponentSource, module: &[u8]) -> Result<Vec<u8>> {
         })
 }
 
-fn roles(engine: &Engine, component: &Component) -> Vec<Role> {
+pub(super) fn roles(engine: &Engine, component: &Component) -> Vec<Role> {
     let kind = component.component_type();
     let exports = |role: Role| {
         let interface = role.interface();

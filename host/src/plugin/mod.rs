@@ -8,7 +8,8 @@
 //! - nothing that a plugin returns is used before it is validated;
 //! - after a trap, a missed deadline or an invalid result the instance is
 //!   dropped, with the state in it, which is had again from what the host keeps;
-//! - a component can import the contract and nothing else;
+//! - a component can import the contract and nothing else, unless it is granted an
+//!   inert WASI, through which nothing of the world is reached;
 //! - for every input there is a row, a rejection, or silence that the plugin
 //!   chose: a failure is never silent.
 //!
@@ -17,7 +18,9 @@
 //! | `engine` | the configured engine and the clock tick behind deadlines |
 //! | `library`, `cache` | reference → bytes → digest → checked, compiled component |
 //! | `compile` | component → native code, in a process with limits |
+//! | `inspect` | what a component is, whether or not it will be accepted |
 //! | `config_schema` | what a plugin's schema says of a configuration, for people |
+//! | `inert` | what the grant `wasi` links: language runtimes start, and reach nothing |
 //! | `sandbox` | one instance with its limits; calls and how they fail |
 //! | `columns/` | Arrow ⇄ contract columns |
 //! | `isolate` | retry, then bisection to the offending inputs |
@@ -32,7 +35,9 @@ mod columns;
 mod compile;
 mod config_schema;
 mod engine;
+mod inert;
 mod inference;
+mod inspect;
 mod isolate;
 mod library;
 mod parser;
@@ -47,10 +52,11 @@ pub use columns::spread;
 pub use compile::{COMMAND as COMPILE_COMMAND, Compiler, compile_here};
 pub use engine::Engine;
 pub use inference::Inference;
-pub use library::{ComponentSource, ConfigProblem, Library, Plugin, Role, builtin_names};
+pub use inspect::{Form, Inspection};
+pub use library::{ComponentSource, ConfigProblem, Library, Plugin, Role, builtin_names, encoded, form_of};
 pub use parser::{Messages, Parser};
 pub use rule::{Alerts, Judged, Memory, Rule};
-pub use sandbox::{CallStats, Failure, Limits};
+pub use sandbox::{CallStats, Failure, Grants, Limits};
 pub use step::{ConfigureError, FailedInput, FailurePolicy, OnFailure, StepSettings, take_rows};
 pub use transform::Transform;
 

@@ -9,6 +9,7 @@ use wasmtime::{CallHook, ResourceLimiter, Store, Trap};
 
 use super::Engine;
 use super::bindings::weir::plugin::{columns, host};
+use super::inert::{self, Inert};
 use super::step::{ConfigureError, StepSettings, refused};
 use crate::Error;
 use crate::env::Stopwatch;
@@ -16,7 +17,7 @@ use crate::env::Stopwatch;
 /// Log lines that one call may write; more are counted, not written.
 const MAX_LOG_LINES_PER_CALL: u32 = 100;
 /// Longer log lines are cut.
-const MAX_LOG_LINE_BYTES: usize = 4096;
+pub(super) const MAX_LOG_LINE_BYTES: usize = 4096;
 /// Counters that a plugin may have in an epoch; more are not counted.
 const MAX_COUNTERS: usize = 64;
 /// Longer names of counters are cut.
@@ -42,6 +43,16 @@ pub struct Limits {
     pub result_bytes: usize,
     /// The rows that one call may return.
     pub rows: usize,
+    /// What it may import beyond the contract.
+    pub grants: Grants,
+}
+
+/// What a component may import beyond the contract; nothing by default.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Grants {
+    /// WASI 0.2, inert: no files, no environment, no sockets, the clock of the epoch,
+    /// and randomness that is the same for every call.
+    pub wasi: bool,
 }
 
 impl Default for Limits {
@@ -51,6 +62,7 @@ impl Default for Limits {
             deadline: Duration::from_millis(500),
             result_bytes: 64 * 1024 * 1024,
             rows: 4 * 1024 * 1024,
+            grants: Grants::default(),
         }
     }
 }
@@ -186,6 +198,7 @@ pub(super) struct State {
     stats: CallStats,
     entered: Option<Stopwatch>,
     inside: Duration,
+    inert: Inert,
 }
 
 /// One instance with its memory. Dropped after any failure.
@@ -212,6 +225,7 @@ impl Sandbox {
             stats: CallStats::default(),
             entered: None,
             inside: Duration::ZERO,
+            inert: Inert::default(),
         };
         let mut store = Store::new(engine.inner(), state);
         store.limiter(|state| &mut state.growth);
@@ -245,6 +259,7 @@ impl Sandbox {
         self.store.set_epoch_deadline(Engine::ticks(self.deadline));
         let state = self.store.data_mut();
         (state.log_lines, state.last_error, state.inside) = (0, None, Duration::ZERO);
+        state.inert.begin(state.now_us);
         let watch = Stopwatch::start();
         let result = call(&mut self.store, &self.instance);
         let elapsed = watch.elapsed();
@@ -275,6 +290,17 @@ impl From<columns::Error> for Failure {
     }
 }
 
+impl State {
+    /// The clock that the plugin sees.
+    pub(super) fn now_us(&self) -> i64 {
+        self.now_us
+    }
+
+    pub(super) fn inert(&mut self) -> &mut Inert {
+        &mut self.inert
+    }
+}
+
 impl host::Host for State {
     fn log(&mut self, level: host::Level, message: String) {
         self.log_lines += 1;
@@ -300,7 +326,7 @@ impl host::Host for State {
     }
 
     fn now(&mut self) -> i64 {
-        self.now_us
+        self.now_us()
     }
 }
 
@@ -313,10 +339,10 @@ fn failure(error: &wasmtime::Error, deadline: Duration, last_words: Option<Strin
         return Failure::DeadlineMissed(deadline);
     }
     let cause = trap.map_or_else(|| error.root_cause().to_string(), ToString::to_string);
-    let cause = cause.trim_start_matches("wasm trap: ");
+    let cause = inert::explained(cause.trim_start_matches("wasm trap: "));
     Failure::Trapped(match last_words {
         Some(words) => format!("{words} ({cause})"),
-        None => cause.to_owned(),
+        None => cause,
     })
 }
 

@@ -12,7 +12,7 @@ use super::super::validated::{PluginConfig, PluginReference, SwapSettings};
 use super::{Check, KIB, MAX_OFFSET, MIB, bytes};
 use crate::env::Location;
 use crate::model::Digest;
-use crate::plugin::Limits;
+use crate::plugin::{Grants, Limits};
 
 /// The most that 32-bit linear memory can hold.
 const MAX_MEMORY_BYTES: u64 = 4 << 30;
@@ -58,10 +58,10 @@ impl Check<'_> {
         for (index, transform) in raw.into_iter().enumerate() {
             let Some(transform) = transform else { continue };
             let path = format!("transform.{index}");
-            let raw::Transform { name, plugin, sha256, config, limits, watch, shadow, probation } = transform;
+            let raw::Transform { name, plugin, sha256, config, limits, grants, watch, shadow, probation } = transform;
             let name = name.filter(|name| self.transform_name(&format!("{path}.name"), name, &mut names));
             let step = format!("transform.{}", name.as_deref().unwrap_or_default());
-            let plugin = raw::Plugin { plugin, sha256, config, limits, watch, shadow, probation };
+            let plugin = raw::Plugin { plugin, sha256, config, limits, grants, watch, shadow, probation };
             let plugin = self.plugin(&path, step, plugin, chunk_bytes);
             if name.is_some() {
                 transforms.extend(plugin);
@@ -100,13 +100,14 @@ impl Check<'_> {
         let sha256 = self.text(&format!("{path}.sha256"), raw.sha256, "a SHA-256 digest", None, parse);
         let limits = self.limits(&format!("{path}.limits"), raw.limits.unwrap_or_default(), chunk_bytes);
         let swap = self.swap(path, raw.watch, raw.shadow, raw.probation);
+        let grants = Grants { wasi: raw.grants.unwrap_or_default().contains(&Some(raw::Grant::Wasi)) };
         Some(PluginConfig {
             step,
             path: path.to_owned(),
             reference: reference?,
             sha256: sha256?,
             config: Value::Object(raw.config.unwrap_or_default()),
-            limits: limits?,
+            limits: Limits { grants, ..limits? },
             swap: swap?,
         })
     }
@@ -177,6 +178,7 @@ impl Check<'_> {
             deadline: deadline?,
             result_bytes: bytes(result?),
             rows: bytes(raw.rows.unwrap_or(4 << 20)),
+            grants: Grants::default(),
         })
     }
 }

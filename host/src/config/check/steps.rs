@@ -114,6 +114,7 @@ impl Check<'_> {
             watch: raw.watch,
             shadow: raw.shadow,
             probation: raw.probation,
+            grants: raw.grants,
         };
         let plugin = self.plugin(path, format!("window.{name}"), plugin, inputs.chunk_bytes);
         let mut table = |key: &str, step: String, raw: Option<raw::Table>| match raw {
@@ -210,6 +211,7 @@ impl Check<'_> {
             watch: raw.watch,
             shadow: raw.shadow,
             probation: raw.probation,
+            grants: raw.grants,
         };
         let plugin: Option<PluginConfig> = self.plugin(path, step.clone(), plugin, inputs.chunk_bytes);
         let table = raw.table.and_then(|table| self.table(&join(path, "table"), step, table));

@@ -36,6 +36,7 @@ use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use bytes::Bytes;
 
+pub use framing::frames;
 pub use ledger::Ledger;
 pub use partitions::partition_names;
 pub use segment::{LedgerLine, read_segment};

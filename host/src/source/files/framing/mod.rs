@@ -19,6 +19,8 @@ pub(super) use csv::CsvFramer;
 pub(super) use json::{JsonFramer, MAX_INDENT_BYTES};
 pub(super) use lines::LineFramer;
 
+use std::ops::Range;
+
 use super::settings::FileFormat;
 
 /// Blocks of records are no longer than this, unless a single record is.
@@ -134,6 +136,21 @@ impl Framer {
             Self::Whole(end) => frames.push(Frame { start: 0, end: *end }),
         }
     }
+}
+
+/// The messages of a whole file in this format, as ranges of its bytes.
+pub fn frames(bytes: &[u8], format: FileFormat) -> Vec<Range<usize>> {
+    let framing = Framing { format, csv_quote: Some(b'"'), split_bytes: u64::MAX, block_bytes: MAX_BLOCK_BYTES };
+    let (mut framer, mut frames) = (Framer::new(framing), Vec::new());
+    loop {
+        let from = usize::try_from(framer.position()).unwrap_or(usize::MAX).min(bytes.len());
+        if framer.push(&bytes[from..], &mut frames) == Pushed::All {
+            break;
+        }
+    }
+    framer.finish(&mut frames);
+    let index = |position: u64| usize::try_from(position).unwrap_or(usize::MAX).min(bytes.len());
+    frames.iter().map(|frame| index(frame.start)..index(frame.end)).collect()
 }
 
 #[cfg(test)]

@@ -92,7 +92,7 @@ pub(super) fn swap(args: &SwapArgs) -> Result<()> {
     query.extend(args.shadow.map(|epochs| ("shadow", epochs.to_string())));
     query.extend(args.probation.map(|epochs| ("probation", epochs.to_string())));
     let to = args.running.find()?;
-    let events = super::block_on(to.post(&format!("plugins/{}/swap", args.step), &query, component))?;
+    let events = super::super::block_on(to.post(&format!("plugins/{}/swap", args.step), &query, component))?;
     tell(&events)
 }
 
@@ -100,13 +100,13 @@ pub(super) fn rollback(args: &RollbackArgs) -> Result<()> {
     let query: Vec<_> = args.to.iter().map(|to| ("to", to.to_string())).collect();
     let to = args.running.find()?;
     let path = format!("plugins/{}/rollback", args.step);
-    tell(&super::block_on(to.post(&path, &query, bytes::Bytes::new()))?)
+    tell(&super::super::block_on(to.post(&path, &query, bytes::Bytes::new()))?)
 }
 
 pub(super) fn versions(args: &VersionsArgs) -> Result<()> {
-    let answer = super::block_on(args.running.find()?.get("plugins"))?;
+    let answer = super::super::block_on(args.running.find()?.get("plugins"))?;
     if args.json {
-        return super::print(&answer.to_string());
+        return super::super::print(&answer.to_string());
     }
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let short = |value: &Value| text(value).chars().take(12).collect::<String>();
@@ -138,7 +138,7 @@ pub(super) fn versions(args: &VersionsArgs) -> Result<()> {
             ));
         }
     }
-    super::print(lines.join("\n").trim_end())
+    super::super::print(lines.join("\n").trim_end())
 }
 
 fn tell(events: &Value) -> Result<()> {
@@ -162,7 +162,7 @@ fn tell(events: &Value) -> Result<()> {
             lines.push(format!("on trial: {trial}"));
         }
     }
-    super::print(&lines.join("\n"))
+    super::super::print(&lines.join("\n"))
 }
 
 /// Where a pipeline listens, and what it wants to be told.
@@ -174,7 +174,7 @@ struct Reached {
 
 impl Running {
     fn find(&self) -> Result<Reached> {
-        let (pipeline, _) = super::load(&self.pipeline)?;
+        let (pipeline, _) = super::super::load(&self.pipeline)?;
         let serve = pipeline.serve;
         let url = match (&self.url, &serve) {
             (Some(url), _) => url.trim_end_matches('/').to_owned(),
