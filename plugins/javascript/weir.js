@@ -186,8 +186,9 @@ class VarBytes {
   }
 }
 
+const MAX_SAFE = Number.MAX_SAFE_INTEGER;
+const MAX = BigInt(MAX_SAFE);
 const exact = (value) => (value > MAX || value < -MAX ? value : Number(value));
-const MAX = BigInt(Number.MAX_SAFE_INTEGER);
 
 /** The values of a column of a batch, `null` for nulls. */
 function read({ validity, values: { tag, val } }, rows) {
@@ -237,111 +238,139 @@ function eachRow(rows, columns, first, call) {
   }
 }
 
-/** A column under construction. */
-class Builder {
-  constructor({ name, type, nullable }) {
-    this.name = name;
-    this.type = type;
-    this.nullable = nullable;
-    this.values = [];
-    this.nulls = [];
-  }
-
-  misfit(value) {
-    const text = typeof value === "bigint" ? `${value}` : JSON.stringify(value);
-    throw new Reject(`column ${this.name}: ${String(text).slice(0, 80)} is no ${this.type}`);
-  }
-
-  none() {
-    if (!this.nullable) throw new Reject(`column ${this.name}: no value`);
-    this.nulls.push(this.values.length);
-    this.values.push(this.empty);
-  }
-
-  truncate(rows) {
-    this.values.length = rows;
-    while (this.nulls.length > 0 && this.nulls[this.nulls.length - 1] >= rows) this.nulls.pop();
-  }
-
-  finish() {
-    const rows = this.values.length;
-    if (this.nulls.length === 0) return { validity: undefined, values: this.written() };
-    const validity = new Uint8Array((rows + 7) >> 3).fill(0xff);
-    for (const row of this.nulls) validity[row >> 3] &= ~(1 << (row & 7));
-    return { validity, values: this.written() };
+/** Rows that do not fit their columns: the reason of each. */
+class Misfits extends Error {
+  constructor(reasons) {
+    super([...reasons.values()][0]);
+    this.reasons = reasons;
   }
 }
 
-class Doubles extends Builder {
-  empty = 0;
-  push(value) {
-    if (typeof value === "number") this.values.push(value);
-    else if (value === null || value === undefined) this.none();
-    else if (typeof value === "bigint") this.values.push(Number(value));
-    else this.misfit(value);
+const isInt64 = (value) => typeof value === "bigint" && BigInt.asIntN(64, value) === value;
+const isInteger = (value) => Number.isSafeInteger(value) || isInt64(value);
+const isTime = (value) => value instanceof Date && !Number.isNaN(value.getTime());
+
+const FITS = {
+  boolean: (value) => typeof value === "boolean",
+  bigint: isInteger,
+  double: (value) => typeof value === "number" || typeof value === "bigint",
+  string: (value) => typeof value === "string" && value.isWellFormed(),
+  binary: (value) => value instanceof Uint8Array,
+  timestamp: (value) => isInteger(value) || isTime(value),
+};
+
+/** Why a row does not fit, none if it does. */
+function misfit(spelled, row) {
+  if (row.length !== spelled.length) return `a row of ${row.length} values for ${spelled.length} columns`;
+  for (const [index, { name, type, nullable }] of spelled.entries()) {
+    const value = row[index];
+    if (value === null || value === undefined) {
+      if (!nullable) return `column ${name}: no value`;
+    } else if (!FITS[type](value)) {
+      const text = typeof value === "bigint" ? `${value}` : String(JSON.stringify(value));
+      return `column ${name}: ${text.slice(0, 80)} is no ${type}`;
+    }
   }
-  written() {
-    return { tag: "float64", val: new Float64Array(this.values) };
-  }
+  return undefined;
 }
 
-const isInt64 = (value) => BigInt.asIntN(64, value) === value;
-
-class Integers extends Builder {
-  empty = 0;
-  push(value) {
-    if (Number.isSafeInteger(value) || (typeof value === "bigint" && isInt64(value))) this.values.push(value);
-    else if (value === null || value === undefined) this.none();
-    else if (value instanceof Date && this.type === "timestamp" && !Number.isNaN(value.getTime())) this.values.push(value.getTime() * 1000);
-    else this.misfit(value);
-  }
-  written() {
-    return { tag: TYPES[this.type], val: BigInt64Array.from(this.values, BigInt) };
-  }
-}
-
-class Booleans extends Builder {
-  empty = false;
-  push(value) {
-    if (typeof value === "boolean") this.values.push(value);
-    else if (value === null || value === undefined) this.none();
-    else this.misfit(value);
-  }
-  written() {
-    const val = new Uint8Array((this.values.length + 7) >> 3);
-    this.values.forEach((value, row) => value && (val[row >> 3] |= 1 << (row & 7)));
+// A loop for each type, column by column, because calls are dear without a compiler.
+// What does not fit throws anything; then the rows are looked at one by one.
+const WRITE = {
+  boolean(rows, index, nulls) {
+    const val = new Uint8Array((rows.length + 7) >> 3);
+    for (let row = 0; row < rows.length; row++) {
+      const value = rows[row][index];
+      if (value === true) val[row >> 3] |= 1 << (row & 7);
+      else if (value !== false) nulls.push(none(row, value));
+    }
     return { tag: "boolean", val };
-  }
+  },
+  bigint: (rows, index, nulls) => ({ tag: "int64", val: integers(rows, index, nulls) }),
+  timestamp: (rows, index, nulls) => ({ tag: "timestamp", val: integers(rows, index, nulls) }),
+  double(rows, index, nulls) {
+    const val = new Float64Array(rows.length);
+    for (let row = 0; row < rows.length; row++) {
+      const value = rows[row][index];
+      if (typeof value === "number") val[row] = value;
+      else if (typeof value === "bigint") val[row] = Number(value);
+      else nulls.push(none(row, value));
+    }
+    return { tag: "float64", val };
+  },
+  string(rows, index, nulls) {
+    const texts = new Array(rows.length);
+    const offsets = new Int32Array(rows.length + 1);
+    let end = 0;
+    for (let row = 0; row < rows.length; row++) {
+      let value = rows[row][index];
+      if (typeof value !== "string") {
+        nulls.push(none(row, value));
+        value = "";
+      }
+      texts[row] = value;
+      offsets[row + 1] = end += value.length;
+    }
+    const all = texts.join("");
+    const data = encoder.encode(all);
+    if (data.length === end) return { tag: "utf8", val: { offsets, data } };
+    if (!all.isWellFormed()) throw new Error("half of a surrogate pair");
+    return { tag: "utf8", val: varBytes(texts.map((text) => encoder.encode(text))) };
+  },
+  binary(rows, index, nulls) {
+    const values = rows.map((row, at) => {
+      if (row[index] instanceof Uint8Array) return row[index];
+      nulls.push(none(at, row[index]));
+      return new Uint8Array();
+    });
+    return { tag: "binary", val: varBytes(values) };
+  },
+};
+
+function none(row, value) {
+  if (value !== null && value !== undefined) throw new Error("no value of the type");
+  return row;
 }
 
-class Texts extends Builder {
-  empty = "";
-  push(value) {
-    if (typeof value === "string") this.values.push(value);
-    else if (value === null || value === undefined) this.none();
-    else this.misfit(value);
+function integers(rows, index, nulls) {
+  const val = new BigInt64Array(rows.length);
+  const halves = new Int32Array(val.buffer);
+  for (let row = 0; row < rows.length; row++) {
+    const value = rows[row][index];
+    if (typeof value === "number" && value % 1 === 0 && value <= MAX_SAFE && value >= -MAX_SAFE) {
+      // Both halves at once would be a BigInt, which costs an allocation.
+      const low = value >>> 0;
+      halves[2 * row] = low;
+      halves[2 * row + 1] = (value - low) / 4294967296;
+    } else if (isInt64(value)) val[row] = value;
+    else if (isTime(value)) val[row] = BigInt(value.getTime()) * 1000n;
+    else nulls.push(none(row, value));
   }
-  /** The first row with half of a surrogate pair, which UTF-8 cannot have. */
-  malformed() {
-    this.all = this.values.join("");
-    return this.all.isWellFormed() ? -1 : this.values.findIndex((value) => !value.isWellFormed());
-  }
-  written() {
-    const data = encoder.encode(this.all ?? this.values.join(""));
-    const lengths = data.length === this.all?.length ? this.values : this.values.map((value) => encoder.encode(value));
-    return { tag: "utf8", val: { offsets: offsetsOf(lengths), data } };
-  }
+  return val;
 }
 
-class Bytes extends Builder {
-  empty = new Uint8Array();
-  push(value) {
-    if (value instanceof Uint8Array) this.values.push(value);
-    else if (value === null || value === undefined) this.none();
-    else this.misfit(value);
-  }
-  written() {
-    return { tag: "binary", val: varBytes(this.values) };
+/** Rows, each an array of values, as columns. Throws those that do not fit. */
+function batchOf(spelled, rows) {
+  try {
+    if (rows.some((row) => row.length !== spelled.length)) throw new Error("too few values, or too many");
+    const written = spelled.map(({ type, nullable }, index) => {
+      const nulls = [];
+      const values = WRITE[type](rows, index, nulls);
+      if (nulls.length === 0) return { validity: undefined, values };
+      if (!nullable) throw new Error("a null");
+      const validity = new Uint8Array((rows.length + 7) >> 3).fill(0xff);
+      for (const row of nulls) validity[row >> 3] &= ~(1 << (row & 7));
+      return { validity, values };
+    });
+    return { rows: rows.length, columns: written };
+  } catch (error) {
+    const reasons = new Map();
+    rows.forEach((row, index) => {
+      const reason = misfit(spelled, row);
+      if (reason !== undefined) reasons.set(index, reason);
+    });
+    if (reasons.size === 0) throw error;
+    throw new Misfits(reasons);
   }
 }
 
@@ -359,96 +388,70 @@ function varBytes(values) {
   return { offsets, data };
 }
 
-const BUILDERS = { boolean: Booleans, bigint: Integers, double: Doubles, string: Texts, binary: Bytes, timestamp: Integers };
-
 // What plugins are given -----------------------------------------------------
 
 /** The rows and rejections of a chunk. */
 class Rows {
-  #builders;
-  #origins = [];
-  #rejected = [];
-  #fields;
-  #input = 0;
-
-  constructor(spelled, fields) {
-    this.#builders = spelled.map((column) => new BUILDERS[column.type](column));
-    this.#fields = fields;
+  constructor(fields) {
+    this._rows = [];
+    this._origins = [];
+    this._rejected = [];
+    this._fields = fields;
+    this._input = 0;
   }
 
   /** Append a row: a value for each column, in order. */
   push(...values) {
-    const builders = this.#builders;
-    try {
-      if (values.length !== builders.length) throw new Reject(`a row of ${values.length} values for ${builders.length} columns`);
-      for (let index = 0; index < builders.length; index++) builders[index].push(values[index]);
-    } catch (error) {
-      this.#truncate(this.#origins.length);
-      throw error;
-    }
-    this.#origins.push(this.#input);
+    this._rows.push(values);
+    this._origins.push(this._input);
   }
 
   /** Reject a part of the message, an element of it or its bytes from start to end;
    * the rows that were pushed stay. */
   reject(reason, { element, start, end } = {}) {
     const span = start === undefined ? undefined : { start, end };
-    this.#rejected.push({ input: this.#input, element, span, reason: described(reason) });
+    this._rejected.push({ input: this._input, element, span, reason: described(reason) });
   }
 
   /** A field of the message, which `messageFields` names. */
   field(name) {
-    return this.#fields[name][this.#input];
-  }
-
-  #truncate(rows) {
-    this.#origins.length = rows;
-    for (const builder of this.#builders) builder.truncate(rows);
-  }
-
-  /** Work on an input; if it throws, it is rejected and its rows are forgotten. */
-  _work(input, work) {
-    this.#input = input;
-    const rows = this.#origins.length;
-    const rejected = this.#rejected.length;
-    try {
-      work();
-    } catch (error) {
-      this.#truncate(rows);
-      this.#rejected.length = rejected;
-      this.reject(error);
-    }
-  }
-
-  /** All of it, as the contract has it. `again` works on the inputs anew, without
-   * those whose texts turned out to be malformed. */
-  _finish(malformed) {
-    for (const builder of this.#builders) {
-      const row = builder.malformed?.() ?? -1;
-      if (row >= 0) malformed.set(this.#origins[row], `column ${builder.name}: half of a surrogate pair is no text`);
-    }
-    const columns = this.#builders.map((builder) => builder.finish());
-    return { rows: { rows: this.#origins.length, columns }, origins: new Uint32Array(this.#origins), rejected: this.#rejected };
+    return this._fields[name][this._input];
   }
 }
 
-/** Rows of inputs, each of which is worked on once; again for those around a text
- * that cannot be written. */
+/** Work on each input: one that throws is rejected, and its rows are forgotten. */
 function collect(inputs, spelled, fields, work) {
-  const malformed = new Map();
-  for (;;) {
-    const rows = new Rows(spelled, fields);
-    for (let input = 0; input < inputs; input++) {
-      const reason = malformed.get(input);
-      rows._work(input, () => {
-        if (reason !== undefined) throw new Reject(reason);
-        work(rows, input);
-      });
+  const rows = new Rows(fields);
+  for (let input = 0; input < inputs; input++) {
+    rows._input = input;
+    const [pushed, rejected] = [rows._rows.length, rows._rejected.length];
+    try {
+      work(rows, input);
+    } catch (error) {
+      rows._rows.length = rows._origins.length = pushed;
+      rows._rejected.length = rejected;
+      rows.reject(error);
     }
-    const known = malformed.size;
-    const finished = rows._finish(malformed);
-    if (malformed.size === known) return finished;
   }
+  try {
+    return collected(spelled, rows._rows, rows._origins, rows._rejected);
+  } catch (error) {
+    if (!(error instanceof Misfits)) throw error;
+    // An input goes as a whole, as if it had thrown the reason itself.
+    const reasons = new Map();
+    for (const [row, reason] of error.reasons) {
+      if (!reasons.has(rows._origins[row])) reasons.set(rows._origins[row], reason);
+    }
+    const kept = rows._rows.filter((_, row) => !reasons.has(rows._origins[row]));
+    const origins = rows._origins.filter((origin) => !reasons.has(origin));
+    const rejected = rows._rejected.filter(({ input }) => !reasons.has(input));
+    for (const [input, reason] of reasons) rejected.push({ input, element: undefined, span: undefined, reason });
+    return collected(spelled, kept, origins, rejected.sort((a, b) => a.input - b.input));
+  }
+}
+
+function collected(spelled, rows, origins, rejected) {
+  return { rows: batchOf(spelled, rows), origins: new Uint32Array(origins), rejected };
 }
 
 /** A message: its bytes, and its text, which must be UTF-8. */
@@ -644,12 +647,7 @@ export function groupAggregator(definition) {
       into.forEach((slot, index) => definition.merge(groups.get(slot), groups.peek(sources[index])));
     }),
     evaluate: failing((slots) => {
-      const rows = new Rows(output, {});
-      const malformed = new Map();
-      slots.forEach((slot) => rows.push(...definition.evaluate(groups.peek(slot))));
-      const finished = rows._finish(malformed);
-      for (const reason of malformed.values()) throw new Reject(reason);
-      return finished.rows;
+      return batchOf(output, Array.from(slots, (slot) => definition.evaluate(groups.peek(slot))));
     }),
     ...keeping(() => groups),
   };
@@ -704,11 +702,17 @@ const RFC_3339 = /^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d+))?(Z|[+-]\d\d:\d\d)
 /** The instant that an RFC 3339 text such as `2025-10-05T18:40:10Z` names, in
  * microseconds since 1970. Throws for any other text. */
 export function timestamp(text) {
+  // The two usual forms are those that `Date` reads exactly.
+  const { length } = text;
+  if ((length === 20 || (length === 24 && text[19] === ".")) && text[10] === "T" && text[length - 1] === "Z") {
+    const millis = Date.parse(text);
+    if (millis === millis && (text.charCodeAt(8) < 51 || isDay(text, millis))) return millis * 1000;
+  }
   const [, seconds, fraction = "", offset] = RFC_3339.exec(text) ?? [];
-  // `Date` rolls days that a month does not have over into the next one.
   const millis = seconds === undefined ? NaN : Date.parse(seconds + offset);
-  if (Number.isNaN(millis) || (+text.slice(8, 10) > 28 && rollsOver(seconds))) throw new Reject(`${JSON.stringify(text)} is no timestamp`);
+  if (Number.isNaN(millis) || !isDay(seconds, Date.parse(`${seconds}Z`))) throw new Reject(`${JSON.stringify(text)} is no timestamp`);
   return millis * 1000 + Number(fraction.slice(0, 6).padEnd(6, "0"));
 }
 
-const rollsOver = (seconds) => new Date(`${seconds}Z`).toISOString().slice(8, 10) !== seconds.slice(8, 10);
+/** Whether the month has the day: `Date` may have rolled it over into the next one. */
+const isDay = (text, millis) => new Date(millis).getUTCDate() === Number(text.slice(8, 10));
