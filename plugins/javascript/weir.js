@@ -228,12 +228,12 @@ function readAll({ rows, columns }, spelled) {
   });
 }
 
-/** Call once for each row with its values behind `first`. */
+/** Call once for each row, with `first` and its values as arguments. */
 function eachRow(rows, columns, first, call) {
-  const values = new Array(columns.length + 1);
-  values[0] = first;
+  const values = new Array(first.length + columns.length);
+  for (let index = 0; index < first.length; index++) values[index] = first[index];
   for (let row = 0; row < rows; row++) {
-    for (let index = 0; index < columns.length; index++) values[index + 1] = columns[index][row];
+    for (let index = 0; index < columns.length; index++) values[first.length + index] = columns[index][row];
     call(row, values);
   }
 }
@@ -638,9 +638,9 @@ export function groupAggregator(definition) {
       return { columns: neededOf(needed, there), output: schemaOf(output), ...versions(definition) };
     },
     update: failing((slots, batch) => {
-      eachRow(batch.rows, readAll(batch, needed), undefined, (row, values) => {
+      eachRow(batch.rows, readAll(batch, needed), [undefined], (row, values) => {
         values[0] = groups.get(slots[row]);
-        definition.update(...values);
+        definition.update.apply(definition, values);
       });
     }),
     merge: failing((into, sources) => {
@@ -667,10 +667,10 @@ function ruleOf(definition, memory) {
     },
     evaluate: failing((slots, batch) => {
       const alerts = new Alerts();
-      eachRow(batch.rows, readAll(batch, needed), alerts, (row, values) => {
+      eachRow(batch.rows, readAll(batch, needed), isKeyed ? [alerts, undefined] : [alerts], (row, values) => {
         alerts.row = row;
-        if (isKeyed) definition.judge(alerts, groups.get(slots[row]), ...values.slice(1));
-        else definition.judge(...values);
+        if (isKeyed) values[1] = groups.get(slots[row]);
+        definition.judge.apply(definition, values);
       });
       return alerts._finish();
     }),

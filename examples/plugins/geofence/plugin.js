@@ -61,11 +61,13 @@ export const { plugin, rule } = keyedRule({
   judge(alerts, state, lat, lon) {
     if (lat === null || lon === null) return;
     const inside = [];
-    for (const { name, lat: zoneLat, lon: zoneLon, radius_m, severity = "INFO" } of this.zones) {
-      const metres = metresBetween(lat, lon, zoneLat, zoneLon);
-      if (metres <= radius_m) inside.push(name);
+    for (const zone of this.zones) {
+      const { name, severity = "INFO" } = zone;
+      const metres = metresBetween(lat, lon, zone.lat, zone.lon);
+      const is = metres <= zone.radius_m;
+      if (is) inside.push(name);
       if (state.inside === null) continue;
-      const [is, was] = [metres <= radius_m, state.inside.includes(name)];
+      const was = state.inside.includes(name);
       if (is && !was) alerts.push("ENTERED", severity, `entered ${name}, ${Math.round(metres)} m from its middle`);
       if (was && !is) alerts.push("LEFT", severity, `left ${name}, ${Math.round(metres)} m from its middle`);
       if (is !== was) count("crossings");
