@@ -171,37 +171,121 @@ fn a_panic_and_a_lost_state_are_told_by_the_cases() {
 }
 
 #[test]
-fn the_examples_build_and_hold_their_cases() {
+fn the_examples_build_hold_their_cases_and_give_the_expected_rows() {
     crate::binary();
-    let examples = root().join("examples/plugins");
-    for example in fs::read_dir(&examples).unwrap().map(|entry| entry.unwrap().path()) {
-        let Ok(project) = fs::read_to_string(example.join("weir-plugin.toml")) else { continue };
-        if !project.contains("language = \"rust\"") {
+    let checkout = root();
+    // Copies, so that building leaves no traces; SDK and contract are where they are
+    // for the originals.
+    let folder = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink(checkout.join("plugins"), folder.path().join("plugins")).unwrap();
+    std::os::unix::fs::symlink(checkout.join("wit"), folder.path().join("wit")).unwrap();
+    let mut built = 0;
+    for example in fs::read_dir(checkout.join("examples/plugins")).unwrap().map(|entry| entry.unwrap().path()) {
+        if !example.join("weir-plugin.toml").is_file() {
             continue;
         }
-        // A copy, so that building leaves no traces; the SDK stays where it is.
-        let folder = tempfile::tempdir().unwrap();
+        let project = folder.path().join("examples/plugins").join(example.file_name().unwrap());
         for entry in walkdir::WalkDir::new(&example).into_iter().map(Result::unwrap) {
             let below = entry.path().strip_prefix(&example).unwrap();
-            if below.starts_with("target") {
+            let is_made = |part: &str| below.starts_with(part);
+            if ["target", "build", "data", "node_modules", ".venv"].into_iter().any(is_made) {
                 continue;
             }
-            let to = folder.path().join(below);
+            let to = project.join(below);
             if entry.file_type().is_dir() {
                 fs::create_dir_all(to).unwrap();
             } else {
                 fs::copy(entry.path(), to).unwrap();
             }
         }
-        let manifest = folder.path().join("Cargo.toml");
-        let text = fs::read_to_string(&manifest).unwrap();
-        let sdk = root().join("plugins/sdk").display().to_string();
-        fs::write(&manifest, text.replace("../../../plugins/sdk", &sdk)).unwrap();
-        let mut build = weir(folder.path(), &["plugin", "build"]);
+        let mut build = weir(&project, &["plugin", "build"]);
         build.envs(wasm::rust_environment().iter().cloned());
         run(&mut build);
-        let printed = succeed(folder.path(), &["plugin", "test"]);
+        let printed = succeed(&project, &["plugin", "test"]);
         assert!(printed.contains("passed"), "{}: {printed}", example.display());
+        built += 1;
+        if !project.join("pipeline.toml").is_file() {
+            continue;
+        }
+        succeed(&project, &["run", "pipeline.toml"]);
+        for expected in fs::read_dir(project.join("expected")).unwrap().map(|entry| entry.unwrap().path()) {
+            let table = format!("data/tables/{}", expected.file_stem().unwrap().to_string_lossy());
+            let rows = succeed(&project, &["table", "show", &table, "--json", "--limit", "100000"]);
+            let sorted = |text: &str| {
+                let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+                lines.sort_unstable();
+                lines
+            };
+            let expected = fs::read_to_string(expected).unwrap();
+            assert_eq!(sorted(&rows), sorted(&expected), "{table} of {}", example.display());
+        }
+    }
+    assert!(built > 8, "{built} examples");
+}
+
+/// The commands of a page from its beginning to the end of its way to a table, as a
+/// script: indented lines, and the pipeline file where it stands.
+fn script(page: &str) -> String {
+    let mut script = String::from("set -e\n");
+    let mut fence: Option<String> = None;
+    for line in page.lines().take_while(|line| !line.starts_with("## What")) {
+        match (&fence, line.strip_prefix("```")) {
+            (None, Some(info)) => {
+                fence = Some(info.to_owned());
+                if info == "toml" {
+                    script.push_str("cat > pipeline.toml <<'END'\n");
+                }
+            }
+            (Some(info), Some(_)) => {
+                if info == "toml" {
+                    script.push_str("END\n");
+                }
+                fence = None;
+            }
+            (Some(info), None) if info == "toml" => script.push_str(&format!("{line}\n")),
+            (Some(_), None) => {}
+            (None, None) => script.extend(line.strip_prefix("    ").map(|command| format!("{command}\n"))),
+        }
+    }
+    script
+}
+
+#[test]
+fn the_pages_for_other_languages_lead_to_rows_in_a_table() {
+    crate::binary();
+    for language in ["python", "javascript", "c"] {
+        let page = fs::read_to_string(root().join("docs/plugins").join(language).with_extension("md")).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let binary = weir(folder.path(), &[]);
+        let path = Path::new(binary.get_program()).parent().unwrap();
+        let mut shell = Command::new("sh");
+        shell.arg("-c").arg(script(&page)).current_dir(folder.path());
+        shell.env("PATH", format!("{}:{}", path.display(), std::env::var("PATH").unwrap()));
+        for (name, value) in binary.get_envs() {
+            match value {
+                Some(value) => shell.env(name, value),
+                None => shell.env_remove(name),
+            };
+        }
+        let printed = run(&mut shell);
+        for part in ["1 case passed", "| sensor-1 | 2025-10-05T18:40:10Z | 21.5", "1 fields where 3 were expected"] {
+            assert!(printed.contains(part), "{language}: {part}: {printed}");
+        }
+    }
+}
+
+#[test]
+fn new_plugins_in_other_languages_build_and_hold_their_cases_in_every_role() {
+    crate::binary();
+    for language in ["python", "javascript", "c"] {
+        // Parsers are on the pages.
+        for role in ["transform", "aggregator", "rule"] {
+            let folder = tempfile::tempdir().unwrap();
+            succeed(folder.path(), &["plugin", "new", "--lang", language, "--role", role, "my-plugin"]);
+            succeed(folder.path(), &["plugin", "build", "my-plugin"]);
+            let printed = succeed(folder.path(), &["plugin", "test", "my-plugin"]);
+            assert!(printed.contains("passed"), "{language} {role}: {printed}");
+        }
     }
 }
 

@@ -24,7 +24,7 @@ const CHUNK_BYTES: usize = 1 << 20;
 /// Rows of a chunk: about what comes out of one of messages.
 const CHUNK_ROWS: usize = 8192;
 /// Chunks of one pass.
-const CHUNKS: usize = 8;
+const CHUNKS: usize = 1;
 /// Columns that the bundled aggregator looks at.
 const MAX_MEASURED_COLUMNS: usize = 4;
 /// The columns of generated readings as the parser `json` takes them.

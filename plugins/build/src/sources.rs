@@ -17,7 +17,11 @@ pub(crate) fn digest(repository: &Path, guest: &str, flags: &str) -> Result<Stri
         files.push(plugins.join(&folder).join("Cargo.toml"));
         walk(&plugins.join(&folder).join("src"), &mut files)?;
     }
-    walk(&repository.join("wit"), &mut files)?;
+    // The page beside the contract is for people, and no component is made of it.
+    let mut contract = Vec::new();
+    walk(&repository.join("wit"), &mut contract)?;
+    contract.retain(|file| file.extension().is_some_and(|extension| extension == "wit"));
+    files.append(&mut contract);
     // Names are compared as text with forward slashes, so that every system sorts them alike.
     let mut named = Vec::new();
     for file in files {

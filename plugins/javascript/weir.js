@@ -1,0 +1,718 @@
+/**
+ * Write plugins for weir in JavaScript or TypeScript.
+ *
+ * A plugin is an object with a name, a version and the methods of its role:
+ *
+ *     import { messageParser } from "weir";
+ *
+ *     export const { plugin, parser } = messageParser({
+ *       name: "lines",
+ *       version: "0.1.0",
+ *       description: "One row for each line of text.",
+ *       output: "text string, length bigint",
+ *       parse(message, rows) {
+ *         for (const line of message.text().split("\n")) rows.push(line, line.length);
+ *       },
+ *     });
+ *
+ * Columns are spelled as in a pipeline file: `"deviceId string, at timestamp"`, with
+ * the types boolean, bigint, double, string, binary and timestamp, and with
+ * `not null` behind a type where no value may be missing. A null is `null`; a
+ * timestamp is a number of microseconds since 1970, in UTC; a bigint is a number, and
+ * a BigInt where a number would not be exact.
+ *
+ * What is thrown rejects the message or row that it was thrown for, and its message
+ * is the reason in the dead letters; where a role cannot reject, the host finds the
+ * row by itself. There are no clocks, files or networks; `console` writes to the log.
+ */
+
+import * as host from "weir:plugin/host@0.1.0";
+
+// The host -------------------------------------------------------------------
+
+/** Write a line to the log of the host: debug, info, warn or error. */
+export function log(message, level = "info") {
+  host.log(level, String(message));
+}
+
+/** Add to a counter, which appears in the progress of the run. */
+export function count(name, by = 1) {
+  host.count(name, BigInt(by));
+}
+
+/** The clock of the epoch, in microseconds since 1970; the same in all its calls. */
+export function now() {
+  return Number(host.now());
+}
+
+const lineTo = (level) => (...values) => log(values.map(shown).join(" "), level);
+const shown = (value) => (typeof value === "string" ? value : (JSON.stringify(value) ?? String(value)));
+globalThis.console = { log: lineTo("info"), info: lineTo("info"), debug: lineTo("debug"), warn: lineTo("warn"), error: lineTo("error") };
+
+// Errors ---------------------------------------------------------------------
+
+/** Why a message or row goes to the dead letters. Any error will do; of this one
+ * the message alone is the reason. */
+export class Reject extends Error {}
+
+/** What is wrong with a configuration: a dotted path into it, and why. */
+export class Problem extends Error {
+  constructor(path, message) {
+    super(message);
+    this.path = path;
+  }
+}
+
+function described(error, withPlace) {
+  if (!(error instanceof Error)) return String(error);
+  if (error instanceof Reject) return error.message;
+  const place = withPlace ? /^.*@.*$/m.exec(error.stack ?? "") : null;
+  return `${error.name}: ${error.message}${place ? ` (${place[0]})` : ""}`;
+}
+
+/** The contract's failure: what is thrown with a payload is the error of the call. */
+class Failed {
+  constructor(payload) {
+    this.payload = payload;
+  }
+}
+
+function failing(call) {
+  return (...values) => {
+    try {
+      return call(...values);
+    } catch (error) {
+      throw error instanceof Failed ? error : new Failed({ message: described(error, true) });
+    }
+  };
+}
+
+/** The same for calls that cannot fail: the last words are in the log. */
+function trapping(call) {
+  return (...values) => {
+    try {
+      return call(...values);
+    } catch (error) {
+      log(described(error, true), "error");
+      throw error;
+    }
+  };
+}
+
+// Columns --------------------------------------------------------------------
+
+const TYPES = { boolean: "boolean", bigint: "int64", double: "float64", string: "utf8", binary: "binary", timestamp: "timestamp" };
+const NAMES = { boolean: "boolean", int64: "bigint", float64: "double", utf8: "string", binary: "binary", timestamp: "timestamp", list: "array", struct: "struct" };
+
+/** The columns that a text such as `"deviceId string, n bigint not null"` spells. */
+export function columns(text) {
+  const parts = text.split(",").map((part) => part.trim()).filter((part) => part !== "");
+  return parts.map((part) => {
+    const [, name, type, required] = /^(.+?)\s+(\w+?)(\s+not null)?$/.exec(part) ?? [];
+    if (!Object.hasOwn(TYPES, type ?? "")) {
+      throw new Error(`\`${part}\` is no column: write a name and one of ${Object.keys(TYPES).join(", ")}`);
+    }
+    return { name, type, nullable: required === undefined };
+  });
+}
+
+function schemaOf(spelled) {
+  const fields = spelled.map(({ name, type, nullable }) => ({ name, dataType: TYPES[type], nullable, children: 0 }));
+  return { fields };
+}
+
+/** The columns of the rows that come in, without what is inside of lists and structs. */
+function inputColumns(schema) {
+  const found = [];
+  let inside = 0;
+  for (const { name, dataType, nullable, children } of schema.fields) {
+    if (inside === 0) found.push({ name, type: NAMES[dataType], nullable });
+    else inside -= 1;
+    inside += children;
+  }
+  return found;
+}
+
+/** The names of the columns that a plugin needs, checked against its input. */
+function neededOf(spelled, input) {
+  const problems = [];
+  for (const { name, type } of spelled) {
+    const found = input.find((column) => column.name === name);
+    if (!found) {
+      const has = input.map((column) => column.name).join(", ") || "none";
+      problems.push({ path: "", message: `it needs a column \`${name} ${type}\`; the rows have ${has}` });
+    } else if (found.type !== type && !(found.type === "bigint" && type === "double")) {
+      problems.push({ path: "", message: `it needs \`${name}\` as ${type}, not as ${found.type}` });
+    }
+  }
+  if (problems.length > 0) throw new Failed(problems);
+  return spelled.map((column) => column.name);
+}
+
+const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+const encoder = new TextEncoder();
+
+/** Values of variable length: the text of all where it is ASCII, so that a text is a slice. */
+class VarBytes {
+  constructor({ offsets, data }) {
+    this.offsets = offsets;
+    this.data = data;
+    this.all = undefined;
+    try {
+      const all = utf8.decode(data);
+      if (all.length === data.length) this.all = all;
+    } catch {
+      // Some value is no UTF-8: which, is told when it is read.
+    }
+  }
+
+  get length() {
+    return this.offsets.length - 1;
+  }
+
+  bytes(index) {
+    return this.data.subarray(this.offsets[index], this.offsets[index + 1]);
+  }
+
+  text(index) {
+    const start = this.offsets[index];
+    const end = this.offsets[index + 1];
+    if (this.all !== undefined) return this.all.slice(start, end);
+    try {
+      return utf8.decode(this.data.subarray(start, end));
+    } catch {
+      throw new Reject("it is not UTF-8");
+    }
+  }
+}
+
+const MAX_SAFE = Number.MAX_SAFE_INTEGER;
+const MAX = BigInt(MAX_SAFE);
+const exact = (value) => (value > MAX || value < -MAX ? value : Number(value));
+
+/** The values of a column of a batch, `null` for nulls. */
+function read({ validity, values: { tag, val } }, rows) {
+  let values;
+  switch (tag) {
+    case "boolean":
+      values = Array.from({ length: rows }, (_, row) => ((val[row >> 3] >> (row & 7)) & 1) === 1);
+      break;
+    case "int64":
+    case "timestamp":
+      values = Array.from(val, exact);
+      break;
+    case "float64":
+      values = validity ? Array.from(val) : val;
+      break;
+    case "utf8":
+    case "binary": {
+      const bytes = new VarBytes(val);
+      values = Array.from({ length: rows }, (_, row) => (tag === "utf8" ? bytes.text(row) : bytes.bytes(row)));
+      break;
+    }
+    default:
+      throw new Error(`columns of type ${tag} are not read`);
+  }
+  if (validity) {
+    for (let row = 0; row < rows; row++) if (((validity[row >> 3] >> (row & 7)) & 1) === 0) values[row] = null;
+  }
+  return values;
+}
+
+/** The columns that a plugin needs, as it spelled them. */
+function readAll({ rows, columns }, spelled) {
+  return columns.map((column, index) => {
+    const values = read(column, rows);
+    const isWidened = spelled[index].type === "double" && column.values.tag === "int64";
+    return isWidened ? values.map((value) => (value === null ? null : Number(value))) : values;
+  });
+}
+
+/** Call once for each row, with `first` and its values as arguments. */
+function eachRow(rows, columns, first, call) {
+  const values = new Array(first.length + columns.length);
+  for (let index = 0; index < first.length; index++) values[index] = first[index];
+  for (let row = 0; row < rows; row++) {
+    for (let index = 0; index < columns.length; index++) values[first.length + index] = columns[index][row];
+    call(row, values);
+  }
+}
+
+/** Rows that do not fit their columns: the reason of each. */
+class Misfits extends Error {
+  constructor(reasons) {
+    super([...reasons.values()][0]);
+    this.reasons = reasons;
+  }
+}
+
+const isInt64 = (value) => typeof value === "bigint" && BigInt.asIntN(64, value) === value;
+const isInteger = (value) => Number.isSafeInteger(value) || isInt64(value);
+const isTime = (value) => value instanceof Date && !Number.isNaN(value.getTime());
+
+const FITS = {
+  boolean: (value) => typeof value === "boolean",
+  bigint: isInteger,
+  double: (value) => typeof value === "number" || typeof value === "bigint",
+  string: (value) => typeof value === "string" && value.isWellFormed(),
+  binary: (value) => value instanceof Uint8Array,
+  timestamp: (value) => isInteger(value) || isTime(value),
+};
+
+/** Why a row does not fit, none if it does. */
+function misfit(spelled, row) {
+  if (row.length !== spelled.length) return `a row of ${row.length} values for ${spelled.length} columns`;
+  for (const [index, { name, type, nullable }] of spelled.entries()) {
+    const value = row[index];
+    if (value === null || value === undefined) {
+      if (!nullable) return `column ${name}: no value`;
+    } else if (!FITS[type](value)) {
+      const text = typeof value === "bigint" ? `${value}` : String(JSON.stringify(value));
+      return `column ${name}: ${text.slice(0, 80)} is no ${type}`;
+    }
+  }
+  return undefined;
+}
+
+// A loop for each type, column by column, because calls are dear without a compiler.
+// What does not fit throws anything; then the rows are looked at one by one.
+const WRITE = {
+  boolean(rows, index, nulls) {
+    const val = new Uint8Array((rows.length + 7) >> 3);
+    for (let row = 0; row < rows.length; row++) {
+      const value = rows[row][index];
+      if (value === true) val[row >> 3] |= 1 << (row & 7);
+      else if (value !== false) nulls.push(none(row, value));
+    }
+    return { tag: "boolean", val };
+  },
+  bigint: (rows, index, nulls) => ({ tag: "int64", val: integers(rows, index, nulls) }),
+  timestamp: (rows, index, nulls) => ({ tag: "timestamp", val: integers(rows, index, nulls) }),
+  double(rows, index, nulls) {
+    const val = new Float64Array(rows.length);
+    for (let row = 0; row < rows.length; row++) {
+      const value = rows[row][index];
+      if (typeof value === "number") val[row] = value;
+      else if (typeof value === "bigint") val[row] = Number(value);
+      else nulls.push(none(row, value));
+    }
+    return { tag: "float64", val };
+  },
+  string(rows, index, nulls) {
+    const texts = new Array(rows.length);
+    const offsets = new Int32Array(rows.length + 1);
+    let end = 0;
+    for (let row = 0; row < rows.length; row++) {
+      let value = rows[row][index];
+      if (typeof value !== "string") {
+        nulls.push(none(row, value));
+        value = "";
+      }
+      texts[row] = value;
+      offsets[row + 1] = end += value.length;
+    }
+    const all = texts.join("");
+    const data = encoder.encode(all);
+    if (data.length === end) return { tag: "utf8", val: { offsets, data } };
+    if (!all.isWellFormed()) throw new Error("half of a surrogate pair");
+    return { tag: "utf8", val: varBytes(texts.map((text) => encoder.encode(text))) };
+  },
+  binary(rows, index, nulls) {
+    const values = rows.map((row, at) => {
+      if (row[index] instanceof Uint8Array) return row[index];
+      nulls.push(none(at, row[index]));
+      return new Uint8Array();
+    });
+    return { tag: "binary", val: varBytes(values) };
+  },
+};
+
+function none(row, value) {
+  if (value !== null && value !== undefined) throw new Error("no value of the type");
+  return row;
+}
+
+function integers(rows, index, nulls) {
+  const val = new BigInt64Array(rows.length);
+  const halves = new Int32Array(val.buffer);
+  for (let row = 0; row < rows.length; row++) {
+    const value = rows[row][index];
+    if (typeof value === "number" && value % 1 === 0 && value <= MAX_SAFE && value >= -MAX_SAFE) {
+      // Both halves at once would be a BigInt, which costs an allocation.
+      const low = value >>> 0;
+      halves[2 * row] = low;
+      halves[2 * row + 1] = (value - low) / 4294967296;
+    } else if (isInt64(value)) val[row] = value;
+    else if (isTime(value)) val[row] = BigInt(value.getTime()) * 1000n;
+    else nulls.push(none(row, value));
+  }
+  return val;
+}
+
+/** Rows, each an array of values, as columns. Throws those that do not fit. */
+function batchOf(spelled, rows) {
+  try {
+    if (rows.some((row) => row.length !== spelled.length)) throw new Error("too few values, or too many");
+    const written = spelled.map(({ type, nullable }, index) => {
+      const nulls = [];
+      const values = WRITE[type](rows, index, nulls);
+      if (nulls.length === 0) return { validity: undefined, values };
+      if (!nullable) throw new Error("a null");
+      const validity = new Uint8Array((rows.length + 7) >> 3).fill(0xff);
+      for (const row of nulls) validity[row >> 3] &= ~(1 << (row & 7));
+      return { validity, values };
+    });
+    return { rows: rows.length, columns: written };
+  } catch (error) {
+    const reasons = new Map();
+    rows.forEach((row, index) => {
+      const reason = misfit(spelled, row);
+      if (reason !== undefined) reasons.set(index, reason);
+    });
+    if (reasons.size === 0) throw error;
+    throw new Misfits(reasons);
+  }
+}
+
+function offsetsOf(values) {
+  const offsets = new Int32Array(values.length + 1);
+  let end = 0;
+  for (let index = 0; index < values.length; index++) offsets[index + 1] = end += values[index].length;
+  return offsets;
+}
+
+function varBytes(values) {
+  const offsets = offsetsOf(values);
+  const data = new Uint8Array(offsets[values.length]);
+  values.forEach((value, index) => data.set(value, offsets[index]));
+  return { offsets, data };
+}
+
+// What plugins are given -----------------------------------------------------
+
+/** The rows and rejections of a chunk. */
+class Rows {
+  constructor(fields) {
+    this._rows = [];
+    this._origins = [];
+    this._rejected = [];
+    this._fields = fields;
+    this._input = 0;
+  }
+
+  /** Append a row: a value for each column, in order. */
+  push(...values) {
+    this._rows.push(values);
+    this._origins.push(this._input);
+  }
+
+  /** Reject a part of the message, an element of it or its bytes from start to end;
+   * the rows that were pushed stay. */
+  reject(reason, { element, start, end } = {}) {
+    const span = start === undefined ? undefined : { start, end };
+    this._rejected.push({ input: this._input, element, span, reason: described(reason) });
+  }
+
+  /** A field of the message, which `messageFields` names. */
+  field(name) {
+    return this._fields[name][this._input];
+  }
+}
+
+/** Work on each input: one that throws is rejected, and its rows are forgotten. */
+function collect(inputs, spelled, fields, work) {
+  const rows = new Rows(fields);
+  for (let input = 0; input < inputs; input++) {
+    rows._input = input;
+    const [pushed, rejected] = [rows._rows.length, rows._rejected.length];
+    try {
+      work(rows, input);
+    } catch (error) {
+      rows._rows.length = rows._origins.length = pushed;
+      rows._rejected.length = rejected;
+      rows.reject(error);
+    }
+  }
+  try {
+    return collected(spelled, rows._rows, rows._origins, rows._rejected);
+  } catch (error) {
+    if (!(error instanceof Misfits)) throw error;
+    // An input goes as a whole, as if it had thrown the reason itself.
+    const reasons = new Map();
+    for (const [row, reason] of error.reasons) {
+      if (!reasons.has(rows._origins[row])) reasons.set(rows._origins[row], reason);
+    }
+    const kept = rows._rows.filter((_, row) => !reasons.has(rows._origins[row]));
+    const origins = rows._origins.filter((origin) => !reasons.has(origin));
+    const rejected = rows._rejected.filter(({ input }) => !reasons.has(input));
+    for (const [input, reason] of reasons) rejected.push({ input, element: undefined, span: undefined, reason });
+    return collected(spelled, kept, origins, rejected.sort((a, b) => a.input - b.input));
+  }
+}
+
+function collected(spelled, rows, origins, rejected) {
+  return { rows: batchOf(spelled, rows), origins: new Uint32Array(origins), rejected };
+}
+
+/** A message: its bytes, and its text, which must be UTF-8. */
+class Message {
+  #payload;
+  #index;
+
+  constructor(payload, index) {
+    this.#payload = payload;
+    this.#index = index;
+  }
+
+  bytes() {
+    return this.#payload.bytes(this.#index);
+  }
+
+  text() {
+    return this.#payload.text(this.#index);
+  }
+}
+
+/** The alerts of a chunk. */
+class Alerts {
+  row = 0;
+  #rows = [];
+  #texts = [[], [], []];
+
+  /** Append an alert of the row that is judged. */
+  push(kind, severity, message) {
+    [kind, severity, message].forEach((text, index) => this.#texts[index].push(encoder.encode(String(text))));
+    this.#rows.push(this.row);
+  }
+
+  _finish() {
+    const [kind, severity, message] = this.#texts.map(varBytes);
+    return { rows: new Uint32Array(this.#rows), kind, severity, message };
+  }
+}
+
+/** The states of groups by slot; an empty group has none. */
+class Groups {
+  #definition;
+  #states = new Map();
+
+  constructor(definition) {
+    this.#definition = definition;
+  }
+
+  get(slot) {
+    let state = this.#states.get(slot);
+    if (state === undefined) this.#states.set(slot, (state = this.#definition.newState()));
+    return state;
+  }
+
+  peek(slot) {
+    return this.#states.get(slot) ?? this.#definition.newState();
+  }
+
+  release(slots) {
+    for (const slot of slots) this.#states.delete(slot);
+  }
+
+  snapshot(slots) {
+    return varBytes(Array.from(slots, (slot) => encoded(this.#definition, this.peek(slot))));
+  }
+
+  restore(slots, states, version) {
+    const bytes = new VarBytes(states);
+    slots.forEach((slot, index) => {
+      const { decode } = this.#definition;
+      const state = decode ? decode.call(this.#definition, bytes.bytes(index), version) : JSON.parse(bytes.text(index));
+      this.#states.set(slot, state);
+    });
+  }
+}
+
+/** A state as bytes: JSON, unless the plugin has its own form. */
+function encoded(definition, state) {
+  return definition.encode ? definition.encode(state) : encoder.encode(JSON.stringify(state));
+}
+
+/** What aggregators and rules that remember export, whatever else they do. */
+function keeping(groups) {
+  return {
+    release: trapping((slots) => groups().release(slots)),
+    snapshot: failing((slots) => groups().snapshot(slots)),
+    restore: failing((slots, states, version) => groups().restore(slots, states, version)),
+  };
+}
+
+function versions({ stateVersion = 1, restorable = [stateVersion] }) {
+  return { stateVersion, restorable: new Uint32Array(restorable) };
+}
+
+function pluginOf({ name, version, description, configSchema = {} }) {
+  const schema = typeof configSchema === "string" ? configSchema : JSON.stringify(configSchema);
+  return { describe: () => ({ name, version, description, configSchema: schema }) };
+}
+
+/** Hand the configuration to the plugin; throws the problems that it found. */
+function configured(definition, config, input) {
+  let problems;
+  try {
+    problems = definition.configure?.(JSON.parse(config), input) ?? [];
+  } catch (error) {
+    problems = [error instanceof Problem ? error : new Problem("", described(error, true))];
+  }
+  if (problems.length > 0) throw new Failed(problems.map(({ path, message }) => ({ path, message })));
+}
+
+// Roles ----------------------------------------------------------------------
+
+/**
+ * A parser that looks at one message at a time.
+ *
+ * `output` names the columns of the rows and `messageFields` what `rows.field` can be
+ * asked for. `configure(config)` takes the configuration, may set `this.output`, and
+ * throws or returns problems. `parse(message, rows)` pushes the rows of a message.
+ */
+export function messageParser(definition) {
+  const { messageFields = [] } = definition;
+  let output;
+  const parser = {
+    configure(config) {
+      configured(definition, config);
+      output = columns(definition.output);
+      return { output: schemaOf(output), messageFields };
+    },
+    parse: failing(({ payload, fields }) => {
+      const bytes = new VarBytes(payload);
+      const named = Object.fromEntries(messageFields.map((name, index) => [name, read(fields.columns[index], fields.rows)]));
+      return collect(bytes.length, output, named, (rows, input) => definition.parse(new Message(bytes, input), rows));
+    }),
+  };
+  return { plugin: pluginOf(definition), parser };
+}
+
+/**
+ * A transform that looks at one row at a time.
+ *
+ * `input` names the columns that `apply(rows, ...values)` is given, `output` those of
+ * the rows that it pushes: none, one or several for a row. `carried` are the columns
+ * that come through as they are, their names or "*" for all others.
+ * `configure(config, input)` may set `this.input` and `this.output`.
+ */
+export function rowTransform(definition) {
+  let needed, output;
+  const transform = {
+    configure(config, schema) {
+      const there = inputColumns(schema);
+      configured(definition, config, there);
+      needed = columns(definition.input);
+      output = columns(definition.output);
+      const made = new Set(output.map((column) => column.name));
+      const others = () => there.map((column) => column.name).filter((name) => !made.has(name));
+      const { carried = "*" } = definition;
+      return { columns: neededOf(needed, there), output: schemaOf(output), carried: carried === "*" ? others() : carried };
+    },
+    apply: failing((batch) => {
+      const given = readAll(batch, needed);
+      return collect(batch.rows, output, {}, (rows, row) => definition.apply(rows, ...given.map((values) => values[row])));
+    }),
+  };
+  return { plugin: pluginOf(definition), transform };
+}
+
+/**
+ * An aggregator, for windows: folds rows into a state for each group.
+ *
+ * `newState()` is the state of a group that has seen no row; `update(state, ...values)`
+ * and `merge(state, other)` change a state in place; `evaluate(state)` gives the row of
+ * a group as an array, and changes nothing. States are kept as JSON unless there are
+ * `encode(state)` and `decode(bytes, version)`; `stateVersion` changes with their form.
+ */
+export function groupAggregator(definition) {
+  let needed, output, groups;
+  const aggregator = {
+    configure(config, schema) {
+      const there = inputColumns(schema);
+      configured(definition, config, there);
+      needed = columns(definition.input);
+      output = columns(definition.output);
+      groups = new Groups(definition);
+      return { columns: neededOf(needed, there), output: schemaOf(output), ...versions(definition) };
+    },
+    update: failing((slots, batch) => {
+      eachRow(batch.rows, readAll(batch, needed), [undefined], (row, values) => {
+        values[0] = groups.get(slots[row]);
+        definition.update.apply(definition, values);
+      });
+    }),
+    merge: failing((into, sources) => {
+      into.forEach((slot, index) => definition.merge(groups.get(slot), groups.peek(sources[index])));
+    }),
+    evaluate: failing((slots) => {
+      return batchOf(output, Array.from(slots, (slot) => definition.evaluate(groups.peek(slot))));
+    }),
+    ...keeping(() => groups),
+  };
+  return { plugin: pluginOf(definition), aggregator };
+}
+
+function ruleOf(definition, memory) {
+  let needed, groups;
+  const isKeyed = memory === "keyed";
+  const rule = {
+    configure(config, schema) {
+      const there = inputColumns(schema);
+      configured(definition, config, there);
+      needed = columns(definition.input);
+      groups = isKeyed ? new Groups(definition) : undefined;
+      return { columns: neededOf(needed, there), memory, ...versions(definition) };
+    },
+    evaluate: failing((slots, batch) => {
+      const alerts = new Alerts();
+      eachRow(batch.rows, readAll(batch, needed), isKeyed ? [alerts, undefined] : [alerts], (row, values) => {
+        alerts.row = row;
+        if (isKeyed) values[1] = groups.get(slots[row]);
+        definition.judge.apply(definition, values);
+      });
+      return alerts._finish();
+    }),
+    ...keeping(() => groups),
+  };
+  return { plugin: pluginOf(definition), rule };
+}
+
+/**
+ * A rule that judges each row alone: `judge(alerts, ...values)` is given the columns
+ * that `input` names, and calls `alerts.push(kind, severity, message)`.
+ */
+export function rowRule(definition) {
+  return ruleOf(definition, "stateless");
+}
+
+/**
+ * A rule that remembers, for each key: `judge(alerts, state, ...values)`, which also
+ * changes the state in place. States are those of `groupAggregator`.
+ */
+export function keyedRule(definition) {
+  return ruleOf(definition, "keyed");
+}
+
+// Instants -------------------------------------------------------------------
+
+const RFC_3339 = /^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d+))?(Z|[+-]\d\d:\d\d)$/;
+
+/** The instant that an RFC 3339 text such as `2025-10-05T18:40:10Z` names, in
+ * microseconds since 1970. Throws for any other text. */
+export function timestamp(text) {
+  // The two usual forms are those that `Date` reads exactly.
+  const { length } = text;
+  if ((length === 20 || (length === 24 && text[19] === ".")) && text[10] === "T" && text[length - 1] === "Z") {
+    const millis = Date.parse(text);
+    if (millis === millis && (text.charCodeAt(8) < 51 || isDay(text, millis))) return millis * 1000;
+  }
+  const [, seconds, fraction = "", offset] = RFC_3339.exec(text) ?? [];
+  const millis = seconds === undefined ? NaN : Date.parse(seconds + offset);
+  if (Number.isNaN(millis) || !isDay(seconds, Date.parse(`${seconds}Z`))) throw new Reject(`${JSON.stringify(text)} is no timestamp`);
+  return millis * 1000 + Number(fraction.slice(0, 6).padEnd(6, "0"));
+}
+
+/** Whether the month has the day: `Date` may have rolled it over into the next one. */
+const isDay = (text, millis) => new Date(millis).getUTCDate() === Number(text.slice(8, 10));
