@@ -10,7 +10,7 @@ use weir::pipeline::{Ask, Swap, SwapEvent, SwapOutcome, SwapSender};
 use weir::plugin::ComponentSource;
 use weir_tests::fixture;
 use weir_tests::hosts::parse;
-use weir_tests::streams::{HEAD, Stream};
+use weir_tests::streams::{HEAD, Stream, rows};
 use weir_tests::swapping::{AskingStore, another, run_swapping};
 
 use crate::stateful_crashes::{FILES, STEPS, tables};
@@ -27,8 +27,10 @@ const LAST: &[&str] = &["a 10:20:00 11 40", "b 10:20:00 12 20", "a 10:20:10 13 4
 /// The rows of all files, one that comes twice and is left out included.
 const ROWS: u64 = 15;
 
+/// The pipeline without an end, which looks for files all the time.
 fn endless(text: &str) -> String {
-    text.replace("available-now", "asap")
+    let text = text.replace("available-now", "asap");
+    text.replace("max_files_per_epoch = 1", "max_files_per_epoch = 1\npoll_interval = \"5ms\"")
 }
 
 fn builtin(name: &str) -> Vec<u8> {
@@ -310,4 +312,169 @@ async fn run_that_has_ended_refuses_what_is_asked() {
             .unwrap();
     let error = sender.ask(Ask::RollBack { step: "parser".into(), to: None }).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn version_on_trial_has_no_effect_and_its_differences_are_told() {
+    let text = format!("{HEAD}{TRANSFORM}{STEPS}")
+        .replace("kind = \"HOT\" }] }", "kind = \"HOT\" }] }\nshadow = \"2 epochs\"");
+    let other = text.replace("above = 30.0, kind = \"HOT\"", "above = 33.0, kind = \"HOT\"");
+    let mut stream = Stream::of(&FILES[..1]).await;
+    let store = Arc::clone(&stream.store);
+    let (epochs, event) = run_swapping(Arc::clone(&store) as _, &endless(&text), ROWS, async |sender, mut seen| {
+        seen.wait_for(|rows| *rows >= 4).await.unwrap();
+        let asking = sender.clone();
+        let told = tokio::spawn(async move { asking.ask(reload(&other)).await });
+        for file in &FILES[1..] {
+            let before = *seen.borrow();
+            stream.put(file).await;
+            seen.wait_for(|rows| *rows > before).await.unwrap();
+        }
+        // Whether the trial began before the first of them is a matter of time.
+        stream.put(&["a 10:13:00 20 20"]).await;
+        let event = told.await.unwrap().unwrap().remove(0);
+        stream.put(LAST).await;
+        event
+    })
+    .await
+    .unwrap();
+    assert_eq!((event.outcome, event.step.as_str()), (SwapOutcome::TookOver, "rule.hot"));
+    let trial = event.trial.as_ref().unwrap();
+    assert_eq!(trial.epochs, 2, "{trial:?}");
+    let tables: Vec<&str> = trial.tables.keys().map(String::as_str).collect();
+    assert_eq!(tables, ["rule.hot"], "{trial:?}");
+    let hot = &trial.tables["rule.hot"];
+    assert!(hot.only_old == 2 && hot.only_new == 0 && hot.samples_old.len() == 2, "{hot:?}");
+    assert!(trial.same_rows > 6 && trial.rejected_new == 0, "{trial:?}");
+    assert_versions(&epochs, "rule.hot", &event, "a trial");
+    // The old version had its say until then.
+    assert_eq!(rows(&store, "hot", "device number").await, ["a 1", "a 11", "a 13", "a 4", "a 5", "a 9", "b 10", "b 8"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn version_that_fails_on_trial_is_refused_and_had_no_effect() {
+    let honest = hostile(HONEST, HONEST, HONEST, HONEST).replace("[rule.hot]\n", "[rule.hot]\nshadow = \"1 epoch\"\n");
+    let other = honest.replace(
+        &format!("config = {{ {HONEST} }}\nlimits = {{ deadline = \"200ms\" }}\n\n[rule.hot.table]"),
+        "config = { mode = \"trap\", poison = 13 }\nlimits = { deadline = \"200ms\" }\n\n[rule.hot.table]",
+    );
+    assert_ne!(honest, other);
+    let mut stream = Stream::of(&FILES).await;
+    let undisturbed = {
+        let mut whole = stream.fork();
+        whole.put(LAST).await;
+        whole.run(&honest).await;
+        tables(&whole.store).await
+    };
+    let store = Arc::clone(&stream.store);
+    let (_, error) = run_swapping(Arc::clone(&store) as _, &endless(&honest), ROWS, async |sender, mut seen| {
+        seen.wait_for(|rows| *rows >= ROWS - 3).await.unwrap();
+        let told = sender.ask(reload(&other));
+        let put = async {
+            // The trial begins long before this is read: nothing else is.
+            tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+            stream.put(LAST).await;
+        };
+        tokio::join!(told, put).0.unwrap_err()
+    })
+    .await
+    .unwrap();
+    assert!(error.to_string().contains("it failed on trial"), "{error}");
+    assert_eq!(tables(&store).await, undisturbed);
+}
+
+/// Readings of a generator, through all roles.
+const GENERATED: &str = r#"
+[pipeline]
+name = "generated"
+checkpoint = "memory:///checkpoint"
+trigger = "available-now"
+threads = 2
+max_events_per_epoch = 400
+
+[source.generator]
+events = 20000
+readings_per_message = 1
+devices = 50
+interval = "20ms"
+PACE
+
+[parser]
+plugin = "builtin:json"
+config = { columns = "deviceId string, ts as event_time timestamp, temperature double" }
+limits = { deadline = "10s" }
+
+[[transform]]
+name = "same"
+plugin = "builtin:identity"
+limits = { deadline = "10s" }
+
+[table.rows]
+path = "memory:///rows"
+
+[event_time]
+column = "event_time"
+delay = "10s"
+
+[window.sums]
+size = "1m"
+key = ["deviceId"]
+plugin = "builtin:statistics"
+config = { "*" = ["count"], temperature = ["avg", "last"] }
+table = { path = "memory:///sums" }
+limits = { deadline = "10s" }
+
+[rule.hot]
+plugin = "builtin:thresholds"
+config = { levels = [{ column = "temperature", above = 37.0, kind = "HOT" }] }
+table = { path = "memory:///hot", columns = ["deviceId", "event_time", "alert.message as message"] }
+limits = { deadline = "10s" }
+
+[rule.often]
+key = ["deviceId"]
+plugin = "builtin:consecutive"
+config = { column = "temperature", above = 30.0, times = 2, kind = "OFTEN", repeat = true }
+table = { path = "memory:///often", columns = ["deviceId", "event_time", "alert.message as message"] }
+limits = { deadline = "10s" }
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hundred_swaps_in_a_row_lose_and_double_nothing() {
+    const STEPS: [(&str, &str); 5] = [
+        ("parser", "json"),
+        ("transform.same", "identity"),
+        ("window.sums", "statistics"),
+        ("rule.hot", "thresholds"),
+        ("rule.often", "consecutive"),
+    ];
+    let undisturbed = Stream::default();
+    undisturbed.run(&GENERATED.replace("PACE", "")).await;
+    let swapped = Stream::default();
+    let text = endless(&GENERATED.replace("PACE", "events_per_second = 2000"));
+    let (epochs, swaps) = run_swapping(Arc::clone(&swapped.store) as _, &text, 20_000, async |sender, _| {
+        let mut swaps = 0;
+        for number in 0..100 {
+            let (step, name) = STEPS[number % STEPS.len()];
+            let other = another(&builtin(name), u8::try_from(number).unwrap());
+            let events = sender.ask(Ask::Swap(swap_of(step, other))).await;
+            let events = events.unwrap_or_else(|error| panic!("swap {number} of {step}: {error}"));
+            assert_eq!(events[0].outcome, SwapOutcome::TookOver);
+            swaps += 1;
+        }
+        swaps
+    })
+    .await
+    .unwrap();
+    assert_eq!(swaps, 100);
+    let versions = |epoch: &Value| {
+        epoch["plugins"].as_array().unwrap().iter().map(|one| one["sha256"].to_string()).collect::<Vec<_>>()
+    };
+    let made: std::collections::BTreeSet<Vec<String>> = epochs.iter().map(versions).collect();
+    assert!(made.len() > 3, "the stream went on meanwhile: {} sets of versions", made.len());
+    for (table, columns) in [("rows", ""), ("sums", ""), ("hot", ""), ("often", "")] {
+        let (expected, found) = (undisturbed.rows(table, columns).await, swapped.rows(table, columns).await);
+        assert!(expected.len() > 100, "{table} has {} rows", expected.len());
+        assert!(expected == found, "{table}: {} rows, {} expected", found.len(), expected.len());
+    }
+    assert_eq!(swapped.letters().await, Vec::<String>::new());
 }
