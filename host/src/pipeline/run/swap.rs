@@ -142,7 +142,10 @@ impl Run<'_> {
         let mut changes = Vec::new();
         for (old, new) in self.parts.plugins.iter().zip(&candidate.plugins) {
             let step = &old.identity.step;
-            let Some(in_place_of) = candidate.places.get(step) else { continue };
+            if !candidate.changed.contains(step) {
+                continue;
+            }
+            let in_place_of = candidate.places.get(step).copied().flatten();
             let plan = self.parts.duties.plans.iter().find(|plan| plan.name == *step);
             let restorable = plan.filter(|plan| plan.identity.is_some()).map(|plan| plan.restorable.clone());
             let (old, new) = (old.identity.clone(), new.identity.clone());

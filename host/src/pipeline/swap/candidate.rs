@@ -1,6 +1,6 @@
 //! Makes other versions of plugins ready, beside the stream.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::datatypes::Schema;
@@ -66,7 +66,10 @@ pub(in crate::pipeline) struct Candidate {
     pub(in crate::pipeline) running: Arc<Pipeline>,
     pub(in crate::pipeline) named: Arc<Pipeline>,
     pub(in crate::pipeline) file: Arc<PipelineFile>,
-    /// The steps that change, and what the file names where that is something else.
+    /// The steps that get another component, configuration or limits.
+    pub(in crate::pipeline) changed: BTreeSet<String>,
+    /// The steps that were asked for, and what the file names where that is something
+    /// else than what they have then.
     pub(in crate::pipeline) places: BTreeMap<String, Option<Digest>>,
     pub(in crate::pipeline) steps: Steps,
     pub(in crate::pipeline) workers: Workers,
@@ -118,7 +121,7 @@ async fn ready(
     let mut running = ground.running.as_ref().clone();
     let mut policies = Policies::of(&running);
     let mut places = BTreeMap::new();
-    let (mut is_changed, mut same) = (false, Vec::new());
+    let (mut changed, mut same) = (BTreeSet::new(), Vec::new());
     for Change { mut config, sha256, is_named, kept } in order.changes {
         let step = config.step.clone();
         let source = component_source(&config);
@@ -162,12 +165,12 @@ async fn ready(
         // A file may change again while it is looked at: what counts was read once.
         config.reference = PluginReference::Bytes(name, component);
         if order.probation > 0 || order.shadow > 0 {
-            policies.others.insert(step, FailurePolicy::new(OnFailure::Fail));
+            policies.others.insert(step.clone(), FailurePolicy::new(OnFailure::Fail));
         }
+        changed.insert(step);
         *slot = config;
-        is_changed = true;
     }
-    if !is_changed {
+    if changed.is_empty() {
         return Ok(Err(same));
     }
     let (footing, kept) = (&ground.footing, ground.kept.as_ref());
@@ -199,6 +202,7 @@ async fn ready(
         running: Arc::new(running),
         named,
         file,
+        changed,
         places,
         steps,
         workers,

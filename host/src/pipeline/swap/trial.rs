@@ -146,7 +146,7 @@ impl Shadow {
     /// The time within the plugins that change.
     fn inside(&self, stats: &[CallStats]) -> u64 {
         let changes =
-            self.candidate.plugins.iter().map(|plugin| self.candidate.places.contains_key(&plugin.identity.step));
+            self.candidate.plugins.iter().map(|plugin| self.candidate.changed.contains(&plugin.identity.step));
         let inside =
             stats.iter().zip(changes).filter(|(_, changes)| *changes).map(|(stats, _)| stats.inside.as_micros());
         u64::try_from(inside.sum::<u128>()).unwrap_or(u64::MAX)
