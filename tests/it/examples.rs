@@ -10,19 +10,27 @@ use weir_tests::event_hubs::{LocalHubs, Settings};
 use weir_tests::hosts::put_input;
 use weir_tests::{python, root};
 
-/// A copy of an example, so that running it leaves no traces in the checkout. Its
-/// files were written in the order of their names, a second apart.
+/// A copy of an example, so that running it leaves no traces in the checkout.
 pub(crate) fn copy(example: &str) -> tempfile::TempDir {
     crate::binary();
     let folder = tempfile::tempdir().unwrap();
-    let from = root().join("examples").join(example);
+    copy_to(&root().join("examples").join(example), folder.path());
+    folder
+}
+
+/// What building and running leaves behind.
+const LEFT_BEHIND: [&str; 5] = ["data", "target", "build", "node_modules", ".venv"];
+
+/// Copy an example. Its files were written in the order of their names, a second
+/// apart.
+pub(crate) fn copy_to(from: &Path, folder: &Path) {
     let mut written = SystemTime::UNIX_EPOCH;
-    for entry in walkdir::WalkDir::new(&from).sort_by_file_name().into_iter().map(Result::unwrap) {
-        let below = entry.path().strip_prefix(&from).unwrap();
-        if below.starts_with("data") {
+    for entry in walkdir::WalkDir::new(from).sort_by_file_name().into_iter().map(Result::unwrap) {
+        let below = entry.path().strip_prefix(from).unwrap();
+        if LEFT_BEHIND.iter().any(|left| below.iter().any(|part| part == *left)) {
             continue;
         }
-        let to = folder.path().join(below);
+        let to = folder.join(below);
         if entry.file_type().is_dir() {
             fs::create_dir_all(to).unwrap();
         } else {
@@ -31,7 +39,6 @@ pub(crate) fn copy(example: &str) -> tempfile::TempDir {
             fs::File::options().append(true).open(to).unwrap().set_modified(written).unwrap();
         }
     }
-    folder
 }
 
 fn sorted(lines: &str) -> Vec<&str> {

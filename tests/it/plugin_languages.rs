@@ -185,19 +185,7 @@ fn the_examples_build_hold_their_cases_and_give_the_expected_rows() {
             continue;
         }
         let project = folder.path().join("examples/plugins").join(example.file_name().unwrap());
-        for entry in walkdir::WalkDir::new(&example).into_iter().map(Result::unwrap) {
-            let below = entry.path().strip_prefix(&example).unwrap();
-            let is_made = |part: &str| below.starts_with(part);
-            if ["target", "build", "data", "node_modules", ".venv"].into_iter().any(is_made) {
-                continue;
-            }
-            let to = project.join(below);
-            if entry.file_type().is_dir() {
-                fs::create_dir_all(to).unwrap();
-            } else {
-                fs::copy(entry.path(), to).unwrap();
-            }
-        }
+        crate::examples::copy_to(&example, &project);
         let mut build = weir(&project, &["plugin", "build"]);
         build.envs(wasm::rust_environment().iter().cloned());
         run(&mut build);

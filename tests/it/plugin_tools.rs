@@ -333,7 +333,7 @@ fn plugins_are_measured_beside_the_bundled_one_of_their_role() {
     assert_eq!(names(&parsers), ["serde_json into typed structs, native", "builtin:json", "builtin:json"]);
     assert_eq!(parsers[0]["relative"], 1.0);
     for one in &parsers {
-        assert!(one["rows"].as_u64().unwrap() > 10_000 && one["mb_per_second"].as_f64().unwrap() > 0.0, "{one}");
+        assert!(one["rows"].as_u64().unwrap() > 5_000 && one["mb_per_second"].as_f64().unwrap() > 0.0, "{one}");
         assert_eq!(one["rows"], parsers[0]["rows"], "all see the same readings");
     }
     assert!(parsers[1]["memory_bytes"].as_u64().unwrap() > 0 && parsers[1]["call_p99_us"].as_u64().is_some());
