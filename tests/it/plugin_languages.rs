@@ -248,7 +248,7 @@ fn the_pages_for_other_languages_lead_to_rows_in_a_table() {
         let path = Path::new(binary.get_program()).parent().unwrap();
         let mut shell = Command::new("sh");
         shell.arg("-c").arg(script(&page)).current_dir(folder.path());
-        shell.env("PATH", format!("{}:{}", path.display(), std::env::var("PATH").unwrap()));
+        shell.env("PATH", format!("{}:{}", path.display(), weir::env::variable("PATH").unwrap_or_default()));
         for (name, value) in binary.get_envs() {
             match value {
                 Some(value) => shell.env(name, value),

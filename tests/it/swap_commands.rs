@@ -6,10 +6,10 @@ use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::Value;
-use weir::env::{Env, Location};
+use weir::env::{Env, Location, Stopwatch};
 use weir::model::Digest;
 use weir::plugin::ComponentSource;
 use weir_tests::binary::{fail, succeed, text, weir};
@@ -96,7 +96,7 @@ impl Drop for Host {
 /// Asks until the answer is what is waited for.
 #[track_caller]
 fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
-    let start = Instant::now();
+    let start = Stopwatch::start();
     loop {
         if let Some(answer) = ask() {
             return answer;

@@ -88,7 +88,7 @@ async fn check_every_point(step: &str, component: &str) {
             (event.unwrap().unwrap().remove(0), is_over)
         })
         .await;
-        let (epochs, (event, is_over)) = ran.unwrap_or_else(|error| panic!("{when}: {error}"));
+        let (epochs, (event, is_over)) = ran.expect(&when);
         assert_eq!(event.outcome, SwapOutcome::TookOver, "{when}");
         assert_eq!(tables(&store).await, undisturbed, "{when}");
         assert_versions(&epochs, step, &event, &when);
@@ -145,7 +145,7 @@ async fn refused(text: &str, ask: Ask, reason: &str) {
         error
     })
     .await
-    .unwrap_or_else(|error| panic!("{reason}: {error}"));
+    .expect(reason);
     assert!(error.to_string().contains(reason), "{reason}: {error}");
     assert_eq!(tables(&store).await, undisturbed, "{reason}");
     let digests: std::collections::BTreeSet<String> =
@@ -269,17 +269,17 @@ async fn rolled_back(other: &str, reason: &str) {
     let store = Arc::clone(&stream.store);
     let (epochs, event) =
         run_swapping(Arc::clone(&store) as _, &endless(&honest), ROWS, async |sender: SwapSender, _| {
-            let event = sender.ask(reload(other)).await.unwrap_or_else(|error| panic!("{reason}: {error}")).remove(0);
+            let event = sender.ask(reload(other)).await.expect(reason).remove(0);
             stream.put(LAST).await;
             event
         })
         .await
-        .unwrap_or_else(|error| panic!("{reason}: {error}"));
+        .expect(reason);
     assert_eq!(event.outcome, SwapOutcome::TookOver, "{reason}");
     assert_eq!(tables(&store).await, undisturbed, "{reason}");
     let told: Vec<&Value> = epochs.iter().filter_map(|epoch| epoch["swaps"].as_array()).flatten().collect();
     let back = told.iter().find(|event| event["outcome"] == "rolled-back");
-    let back = back.unwrap_or_else(|| panic!("{reason}: {told:?}"));
+    let back = back.expect(reason);
     assert!(back["reason"].as_str().unwrap().contains(reason), "{reason}: {back}");
 }
 

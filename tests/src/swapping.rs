@@ -69,14 +69,18 @@ pub async fn run_swapping<T>(
     ran.map(|_| (tells.epochs, driven))
 }
 
+type Answered = weir::Result<Vec<SwapEvent>>;
+
 /// What somebody is told who asks at an operation.
-pub type Told = oneshot::Receiver<weir::Result<Vec<SwapEvent>>>;
+pub type Told = oneshot::Receiver<Answered>;
+
+type Answer = oneshot::Sender<Answered>;
 
 /// Asks for a swap at one operation.
 pub struct Asks {
     at: u64,
     next: AtomicU64,
-    asking: Mutex<Option<(SwapSender, Ask, oneshot::Sender<weir::Result<Vec<SwapEvent>>>)>>,
+    asking: Mutex<Option<(SwapSender, Ask, Answer)>>,
 }
 
 impl fmt::Debug for Asks {

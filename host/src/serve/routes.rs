@@ -151,7 +151,7 @@ async fn swap(
 ) -> Response {
     let sha256 = match digest(sha256) {
         Ok(sha256) => sha256,
-        Err(refused) => return refused,
+        Err(wrong) => return problem(StatusCode::BAD_REQUEST, &wrong),
     };
     let announced = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
     let too_large =
@@ -178,7 +178,7 @@ struct Which {
 async fn roll_back(State(site): State<Site>, Path(step): Path<String>, Query(Which { to }): Query<Which>) -> Response {
     match digest(to) {
         Ok(to) => told(site.run.ask(Ask::RollBack { step, to }).await),
-        Err(refused) => refused,
+        Err(wrong) => problem(StatusCode::BAD_REQUEST, &wrong),
     }
 }
 
@@ -189,8 +189,8 @@ async fn reload(State(site): State<Site>) -> Response {
     }
 }
 
-fn digest(text: Option<String>) -> std::result::Result<Option<Digest>, Response> {
-    text.map(|text| text.parse()).transpose().map_err(|wrong: String| problem(StatusCode::BAD_REQUEST, &wrong))
+fn digest(text: Option<String>) -> std::result::Result<Option<Digest>, String> {
+    text.map(|text| text.parse()).transpose()
 }
 
 fn told(result: Result<Vec<SwapEvent>>) -> Response {

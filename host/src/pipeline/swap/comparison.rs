@@ -288,13 +288,16 @@ fn common(batches: &[RecordBatch], others: &[RecordBatch]) -> (Vec<RecordBatch>,
 /// Where a row is: the side, the batch and the row in it.
 type Place = (usize, usize, usize);
 
-/// How much more often the first have each row than the second, and where one is; none
-/// if rows of these columns cannot be compared.
-fn counted(old: &[RecordBatch], new: &[RecordBatch]) -> Option<HashMap<Box<[u8]>, (i64, Place)>> {
+/// By the bytes of a row, how much more often the first have it than the second, and
+/// where one is.
+type Counts = HashMap<Box<[u8]>, (i64, Place)>;
+
+/// Count rows; none if rows of these columns cannot be compared.
+fn counted(old: &[RecordBatch], new: &[RecordBatch]) -> Option<Counts> {
     let schema = old.first().or_else(|| new.first())?.schema();
     let fields = schema.fields().iter().map(|field| SortField::new(field.data_type().clone())).collect();
     let converter = RowConverter::new(fields).ok()?;
-    let mut counts: HashMap<Box<[u8]>, (i64, Place)> = HashMap::new();
+    let mut counts = Counts::new();
     for (side, batches, step) in [(OLD, old, 1), (NEW, new, -1)] {
         for (index, batch) in batches.iter().enumerate() {
             let rows = converter.convert_columns(batch.columns()).ok()?;
