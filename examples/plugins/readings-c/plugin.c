@@ -1,8 +1,8 @@
 /* A parser of readings, as `weir generate` makes them: JSON arrays of objects.
  *
- * The same parser stands beside this one in Python and JavaScript, and the bundled
- * `json` parser reads the same columns; all give the same rows. A message that is
- * no JSON is rejected as a whole, a reading that does not fit alone.
+ * The same parser stands beside this one in Rust, Python and JavaScript, and the
+ * bundled `json` parser reads the same columns; all give the same rows. A message
+ * that is no JSON is rejected as a whole, a reading that does not fit alone.
  *
  * Each value goes straight into its column; keys are expected in the order of the
  * reading before, and found wherever they are.

@@ -1,8 +1,8 @@
 """A parser of readings, as `weir generate` makes them: JSON arrays of objects.
 
-The same parser stands beside this one in JavaScript and C, and the bundled
-`json` parser reads the same columns; all give the same rows. A message that is
-no JSON is rejected as a whole, a reading that does not fit alone.
+The same parser stands beside this one in Rust, JavaScript and C, and the
+bundled `json` parser reads the same columns; all give the same rows. A message
+that is no JSON is rejected as a whole, a reading that does not fit alone.
 """
 
 import json
