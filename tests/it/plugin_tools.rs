@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use serde_json::Value;
-use weir_tests::binary::{fail, succeed};
+use weir_tests::binary::{fail, succeed, text, weir};
 use weir_tests::fixture;
 
 /// A project around the hostile plugin in this role, which needs no build.
@@ -313,6 +313,44 @@ fn a_mended_parser_is_tried_on_the_dead_letters() {
     let rows = succeed(folder.path(), &mended);
     assert!(rows.contains("{\"id\":\"x\"}") && rows.contains("{\"id\":\"y\"}"), "{rows}");
     assert_eq!(succeed(folder.path(), &["table", "history", "data/t"]), before, "no table is touched");
+}
+
+#[test]
+fn dead_letters_are_read_again_with_the_schema_that_the_pipeline_keeps() {
+    crate::binary();
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("input")).unwrap();
+    fs::write(folder.path().join("input/a.jsonl"), "{\"id\": 1}\n{\"id\": 2\n").unwrap();
+    let pipeline = "[pipeline]\nname = \"letters\"\ncheckpoint = \"data/checkpoint\"\ntrigger = \"available-now\"\n\
+                    max_dead_letter_ratio = 1.0\n[source.files]\npath = \"input\"\nformat = \"json-lines\"\n\
+                    schema_hints = \"id bigint\"\n[parser]\nplugin = \"builtin:json\"\n[table.t]\npath = \"data/t\"\n";
+    fs::write(folder.path().join("pipeline.toml"), pipeline).unwrap();
+    succeed(folder.path(), &["run", "pipeline.toml"]);
+    let printed = succeed(folder.path(), &["plugin", "run", "builtin:json", "--dead-letters", "pipeline.toml"]);
+    assert!(printed.contains("1 rejected"), "{printed}");
+}
+
+#[test]
+fn test_tells_of_sources_that_were_not_built() {
+    let folder = project("aggregator");
+    case(folder.path(), "sums", &[("case.toml", COLUMNS), ("input.jsonl", NUMBERS)]);
+    let hint = "has changed since the component was built";
+    let tested = || {
+        let output = weir(folder.path(), &["plugin", "test"]).output().unwrap();
+        assert!(output.status.success(), "{}", text(&output));
+        text(&output)
+    };
+    succeed(folder.path(), &["plugin", "test", "--update"]);
+    fs::create_dir_all(folder.path().join("src")).unwrap();
+    fs::create_dir_all(folder.path().join("target")).unwrap();
+    let (later, component) = (folder.path().join("src/lib.rs"), folder.path().join("hostile.wasm"));
+    fs::write(folder.path().join("target/generated.rs"), "").unwrap();
+    let built = fs::metadata(&component).unwrap().modified().unwrap();
+    assert!(!tested().contains(hint), "{}", tested());
+    fs::write(&later, "").unwrap();
+    let file = fs::File::options().write(true).open(&later).unwrap();
+    file.set_modified(built + std::time::Duration::from_secs(1)).unwrap();
+    assert!(tested().contains(hint), "{}", tested());
 }
 
 #[test]

@@ -104,6 +104,17 @@ impl NewColumns {
     }
 }
 
+/// The schema that a pipeline's parser would be told now; none if it has its own.
+///
+/// # Errors
+/// As a run that begins.
+pub async fn kept_schema(pipeline: &Pipeline, file: &PipelineFile, env: &Env) -> Result<Option<SchemaRef>> {
+    let Some(settings) = &pipeline.schema else { return Ok(None) };
+    let checkpoint = Checkpoint::find(env.storage(&pipeline.checkpoint)?).await?;
+    let kept = peek(pipeline, file, env, checkpoint.as_ref()).await?;
+    Ok(kept.map(|kept| kept.stored(settings)))
+}
+
 /// The schema that a run begins with, once it is kept; none if the parser has its
 /// own.
 ///

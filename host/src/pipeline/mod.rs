@@ -55,6 +55,7 @@ mod workers;
 
 pub use check::check;
 pub use files::{AskedFile, FilePlace, FilesSummary, files_summary, find_files};
+pub use kept::kept_schema;
 pub use notifications::{NotificationProgress, Notified};
 pub use progress::{
     Counts, EventTimeProgress, PluginProgress, Progress, Report, Silent, SinkProgress, SourceProgress, StateProgress,

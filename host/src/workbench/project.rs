@@ -1,6 +1,7 @@
 //! `weir-plugin.toml`: what a project makes, and how.
 
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use serde::Deserialize;
 
@@ -32,6 +33,16 @@ impl Language {
             Self::Python => "python",
             Self::Javascript => "javascript",
             Self::C => "c",
+        }
+    }
+
+    /// What the names of source files end with.
+    fn extensions(self) -> &'static [&'static str] {
+        match self {
+            Self::Rust => &["rs"],
+            Self::Python => &["py"],
+            Self::Javascript => &["js", "mjs", "ts"],
+            Self::C => &["c", "h"],
         }
     }
 }
@@ -179,6 +190,29 @@ impl Project {
         let (component, folder) = (self.component.display(), self.folder.display());
         Err(Error::config(format!("there is no {component} yet: run `weir plugin build {folder}`")))
     }
+
+    /// A source file that has changed since the component was built, if one has.
+    pub fn changed_source(&self) -> Option<PathBuf> {
+        let built = self.component.metadata().ok()?.modified().ok()?;
+        changed_since(&self.folder, built, self.language.extensions())
+    }
+}
+
+/// Folders beside the sources that tool chains and cases have files in.
+const NO_SOURCES: [&str; 5] = ["build", "data", "node_modules", "target", "tests"];
+
+fn changed_since(folder: &Path, built: SystemTime, extensions: &[&str]) -> Option<PathBuf> {
+    let has_sources = |entry: &walkdir::DirEntry| {
+        let name = entry.file_name().to_string_lossy();
+        entry.depth() == 0 || !(name.starts_with('.') || NO_SOURCES.contains(&&*name))
+    };
+    let is_changed_source = |entry: &walkdir::DirEntry| {
+        let is_source = entry.path().extension().is_some_and(|end| extensions.iter().any(|one| end == *one));
+        let changed = || entry.metadata().ok().and_then(|file| file.modified().ok());
+        is_source && entry.file_type().is_file() && changed().is_some_and(|changed| changed > built)
+    };
+    let entries = walkdir::WalkDir::new(folder).into_iter().filter_entry(has_sources).flatten();
+    entries.into_iter().find(is_changed_source).map(walkdir::DirEntry::into_path)
 }
 
 #[cfg(test)]

@@ -32,7 +32,7 @@ use weir::plugin::{
 use weir::source::generator::GeneratorSettings;
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// How often each measurement is taken; the median counts.
 const ROUNDS: usize = 9;

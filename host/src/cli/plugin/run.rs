@@ -12,6 +12,7 @@ use super::{GENEROUS, component, library, tell};
 use crate::cli::table::{as_table, columns_as_table};
 use crate::cli::{block_on, load, print};
 use crate::env::Env;
+use crate::pipeline::kept_schema;
 use crate::plugin::{Limits, Plugin, Role};
 use crate::sink::delta::show;
 use crate::source::files::FileFormat;
@@ -260,8 +261,9 @@ fn read(path: &Path) -> Result<Vec<u8>> {
 
 /// What the dead letters of a pipeline's parser have kept, each once.
 fn dead_letters(file: &Path) -> Result<Given> {
-    let (pipeline, _) = load(file)?;
-    let storage = Env::system().storage(&pipeline.dead_letters)?;
+    let (pipeline, text) = load(file)?;
+    let env = Env::system();
+    let storage = env.storage(&pipeline.dead_letters)?;
     let columns = LETTER.map(str::to_owned);
     let batches = block_on(show::first_rows(&storage, usize::MAX, Some(&columns)))?;
     let (mut messages, mut places, mut reasons) = (Messages::default(), Vec::new(), Vec::new());
@@ -293,6 +295,7 @@ fn dead_letters(file: &Path) -> Result<Given> {
         tell(&format!("{without} dead letters are left out: they were too large to keep their bytes"));
     }
     messages.fields = known_fields(vec![("file_path", Arc::new(StringArray::from(places)))])?;
+    messages.stored = block_on(kept_schema(&pipeline, &text, &env))?;
     let config = pipeline.parser.map(|parser| parser.config);
     Ok(Given { input: Input::Messages(messages), config, reasons })
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::library;
+use super::{library, tell};
 use crate::cli::print;
 use crate::plugin::{ComponentSource, Plugin};
 use crate::workbench::{Case, Project, Update, Verdict, cases_of, judge};
@@ -41,7 +41,14 @@ pub(super) fn execute(args: &Args) -> Result<()> {
     let project = Project::open(&args.folder)?;
     let component = match &args.component {
         Some(file) => ComponentSource::File(file.clone()),
-        None => project.built()?,
+        None => {
+            let built = project.built()?;
+            if let Some(source) = project.changed_source() {
+                let (source, folder) = (source.display(), args.folder.display());
+                tell(&format!("{source} has changed since the component was built: `weir plugin build {folder}`"));
+            }
+            built
+        }
     };
     let cases = chosen(cases_of(&project.folder)?, &args.cases)?;
     let role = project.role.role();
