@@ -27,6 +27,7 @@ mod files;
 mod files_stores;
 mod hostile;
 mod hostile_steps;
+mod hot_swap;
 mod kills;
 mod notifications;
 mod parquet;

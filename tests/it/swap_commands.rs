@@ -59,23 +59,23 @@ fn project(text: &str) -> tempfile::TempDir {
 }
 
 /// A file whole under its name at once.
-fn put(folder: &Path, name: &str, bytes: &[u8]) {
+pub(crate) fn put(folder: &Path, name: &str, bytes: &[u8]) {
     let temporary = folder.join(format!(".{}.tmp", name.replace('/', "_")));
     fs::write(&temporary, bytes).unwrap();
     fs::rename(temporary, folder.join(name)).unwrap();
 }
 
 /// A host that is killed when the test is done with it.
-struct Host(Child);
+pub(crate) struct Host(Child);
 
 impl Host {
-    fn start(folder: &Path) -> Self {
+    pub(crate) fn start(folder: &Path) -> Self {
         let log = fs::File::options().create(true).append(true).open(folder.join("log")).unwrap();
         let mut command = weir(folder, &["run", "pipeline.toml", "--progress", "none", "--log", "info"]);
         Self(command.stdout(Stdio::null()).stderr(log).spawn().unwrap())
     }
 
-    fn kill(mut self) {
+    pub(crate) fn kill(mut self) {
         self.0.kill().unwrap();
         self.0.wait().unwrap();
     }
@@ -95,7 +95,7 @@ impl Drop for Host {
 
 /// Asks until the answer is what is waited for.
 #[track_caller]
-fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     let start = Stopwatch::start();
     loop {
         if let Some(answer) = ask() {
@@ -107,7 +107,7 @@ fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
 }
 
 /// A port that nobody listens at.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
@@ -385,4 +385,95 @@ async fn kill_during_swaps_leaves_one_version_in_force_and_loses_and_doubles_not
     assert!(places.is_sorted() && places.last() == Some(&versions.len()), "seed {seed}: {places:?}");
     let output = weir(folder, &["check", "pipeline.toml"]).output().unwrap();
     assert!(output.status.success(), "{}", text(&output));
+}
+
+/// A stream that never ends and goes as fast as it can, with a plugin in every role.
+const FULL_LOAD: &str = r#"
+[pipeline]
+name = "full-load"
+checkpoint = "data/checkpoint"
+threads = 2
+max_events_per_epoch = 2000
+
+[source.generator]
+devices = 1000
+
+[parser]
+plugin = "builtin:json"
+config = { columns = "deviceId string, ts timestamp, temperature double" }
+
+[[transform]]
+name = "same"
+plugin = "builtin:identity"
+
+[table.numbers]
+path = "data/numbers"
+
+[event_time]
+column = "ts"
+delay = "1s"
+
+[window.summary]
+size = "1s"
+key = ["deviceId"]
+plugin = "builtin:statistics"
+config = { temperature = ["avg", "min", "max", "last"] }
+table = { path = "data/summary" }
+
+[rule.hot]
+plugin = "builtin:thresholds"
+config = { levels = [{ column = "temperature", above = 37.9, kind = "HOT" }] }
+table = { path = "data/hot" }
+
+[rule.often]
+key = ["deviceId"]
+plugin = "builtin:consecutive"
+config = { column = "temperature", above = 36.0, times = 2, kind = "OFTEN" }
+table = { path = "data/often" }
+"#;
+
+/// How often each step is swapped before the first look and until the last.
+#[cfg(target_os = "linux")]
+const SWAPS: std::ops::Range<u8> = 4..20;
+
+/// What may come and go with the load of an instant.
+#[cfg(target_os = "linux")]
+const MORE_RESIDENT_KIB: u64 = 64 << 10;
+
+#[cfg(target_os = "linux")]
+#[test]
+fn memory_stays_flat_over_a_hundred_swaps_under_full_load() {
+    const STEPS: [(&str, &str); 5] = [
+        ("parser", "json"),
+        ("transform.same", "identity"),
+        ("window.summary", "statistics"),
+        ("rule.hot", "thresholds"),
+        ("rule.often", "consecutive"),
+    ];
+    let port = free_port();
+    let project = project(&format!("{FULL_LOAD}\n[serve]\nlisten = \"127.0.0.1:{port}\"\ntoken = \"{TOKEN}\"\n"));
+    let host = Host::start(project.path());
+    until("a host that is ready", || get(port, "/readyz").filter(|(status, _)| *status == 200));
+    let resident_kib = || {
+        let status = fs::read_to_string(format!("/proc/{}/status", host.0.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap()
+    };
+    let components = STEPS.map(|(_, name)| ComponentSource::Builtin(name.to_owned()).read().unwrap());
+    let mut looks = Vec::new();
+    for number in 0..SWAPS.end {
+        if number >= SWAPS.start {
+            looks.push(resident_kib());
+        }
+        for ((step, _), component) in STEPS.iter().zip(&components) {
+            let (status, said) =
+                post(port, &format!("/plugins/{step}/swap?probation=1"), TOKEN, &another(component, number));
+            assert_eq!(status, 200, "{step}, version {number}: {said}");
+        }
+    }
+    looks.push(resident_kib());
+    let log = fs::read_to_string(project.path().join("log")).unwrap();
+    assert!(looks.last().unwrap() < &(looks[0] + MORE_RESIDENT_KIB), "KiB: {looks:?}: {log}");
+    let epochs = parser(port).unwrap()["sinceEpoch"].as_u64().unwrap();
+    assert!(epochs > u64::from(SWAPS.end), "the stream went on: {epochs} epochs");
 }

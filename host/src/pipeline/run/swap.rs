@@ -75,13 +75,24 @@ impl Run<'_> {
 
     /// Let versions that were ready not take over.
     fn refuse(&mut self, candidate: &Candidate, error: Error, answer: Answer, report: &mut dyn Report) {
-        let changes = self.changes(candidate);
-        let refused = changes.iter().map(|on| {
-            let event = event(SwapOutcome::Refused, &on.old, Some(on.new.clone()), self.next);
-            SwapEvent { reason: Some(error.to_string()), ready_ms: Some(candidate.ready_ms), ..event }
-        });
-        let events = refused.collect();
-        self.control.refused(&changes, &mut self.versions);
+        self.refuse_changes(&self.changes(candidate), candidate.ready_ms, error, answer, report);
+    }
+
+    fn refuse_changes(
+        &mut self,
+        changes: &[OnProbation],
+        ready_ms: u64,
+        error: Error,
+        answer: Answer,
+        report: &mut dyn Report,
+    ) {
+        let refused = |on: &OnProbation| SwapEvent {
+            reason: Some(error.to_string()),
+            ready_ms: Some(ready_ms),
+            ..event(SwapOutcome::Refused, &on.old, Some(on.new.clone()), self.next)
+        };
+        let events = changes.iter().map(refused).collect();
+        self.control.refused(changes, &mut self.versions);
         self.tell(events, report);
         drop(answer.send(Err(error)));
     }
@@ -95,20 +106,9 @@ impl Run<'_> {
         report: &mut dyn Report,
     ) -> Result<()> {
         let watch = Stopwatch::start();
-        let changes = self.changes(&candidate);
-        let mut events: Vec<SwapEvent> = Vec::new();
-        for on in &changes {
-            let mut event = event(SwapOutcome::TookOver, &on.old, Some(on.new.clone()), self.next);
-            (event.ready_ms, event.trial) = (Some(candidate.ready_ms), trial.clone());
-            events.push(event);
-        }
+        let (changes, ready_ms) = (self.changes(&candidate), candidate.ready_ms);
         if let Err(error) = self.parts.duties.replace(candidate.stateful, &candidate.running).await {
-            for event in &mut events {
-                (event.outcome, event.reason) = (SwapOutcome::Refused, Some(error.to_string()));
-            }
-            self.control.refused(&changes, &mut self.versions);
-            self.tell(events, report);
-            drop(answer.send(Err(error)));
+            self.refuse_changes(&changes, ready_ms, error, answer, report);
             return Ok(());
         }
         let (mut tables, schemas): (Vec<_>, Vec<_>) = candidate.tables.into_iter().unzip();
@@ -127,11 +127,17 @@ impl Run<'_> {
         for on in &changes {
             self.versions.replace(&on.old, on.new.sha256, now);
         }
+        let pause_us = u64::try_from(watch.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let took_over = |on: &OnProbation| SwapEvent {
+            ready_ms: Some(ready_ms),
+            pause_us: Some(pause_us),
+            trial: trial.clone(),
+            ..event(SwapOutcome::TookOver, &on.old, Some(on.new.clone()), self.next)
+        };
+        let events: Vec<SwapEvent> = changes.iter().map(took_over).collect();
         let reading = (candidate.running, candidate.named, candidate.file);
         let probation = (candidate.policies, candidate.probation);
         self.control.took_over(reading, candidate.places, probation, (self.next, changes), &mut self.versions);
-        let pause_us = u64::try_from(watch.elapsed().as_micros()).unwrap_or(u64::MAX);
-        events.iter_mut().for_each(|event| event.pause_us = Some(pause_us));
         self.tell(events.clone(), report);
         drop(answer.send(Ok(events)));
         Ok(())
