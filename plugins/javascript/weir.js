@@ -16,10 +16,11 @@
  *     });
  *
  * Columns are spelled as in a pipeline file: `"deviceId string, at timestamp"`, with
- * the types boolean, bigint, double, string, binary and timestamp, and with
- * `not null` behind a type where no value may be missing. A null is `null`; a
- * timestamp is a number of microseconds since 1970, in UTC; a bigint is a number, and
- * a BigInt where a number would not be exact.
+ * the types boolean, bigint, double, string, binary, timestamp, `array<…>` and
+ * `struct<name: type, …>`, and with `not null` behind a type where no value may be
+ * missing. A null is `null`; a timestamp is a number of microseconds since 1970, in
+ * UTC; a bigint is a number, and a BigInt where a number would not be exact; an array
+ * is an array, and a struct an object.
  *
  * What is thrown rejects the message or row that it was thrown for, and its message
  * is the reason in the dead letters; where a role cannot reject, the host finds the
@@ -102,51 +103,130 @@ function trapping(call) {
 // Columns --------------------------------------------------------------------
 
 const TYPES = { boolean: "boolean", bigint: "int64", double: "float64", string: "utf8", binary: "binary", timestamp: "timestamp" };
-const NAMES = { boolean: "boolean", int64: "bigint", float64: "double", utf8: "string", binary: "binary", timestamp: "timestamp", list: "array", struct: "struct" };
+const NAMES = Object.fromEntries(Object.entries(TYPES).map(([name, dataType]) => [dataType, name]));
 
-/** The columns that a text such as `"deviceId string, n bigint not null"` spells. */
+/** The columns that a text such as `"deviceId string, n bigint not null"` spells. A
+ * type is its name, or `{ array: type }`, or `{ struct: columns }`. */
 export function columns(text) {
-  const parts = text.split(",").map((part) => part.trim()).filter((part) => part !== "");
+  const parts = partsOf(text).map((part) => part.trim()).filter((part) => part !== "");
   return parts.map((part) => {
-    const [, name, type, required] = /^(.+?)\s+(\w+?)(\s+not null)?$/.exec(part) ?? [];
-    if (!Object.hasOwn(TYPES, type ?? "")) {
-      throw new Error(`\`${part}\` is no column: write a name and one of ${Object.keys(TYPES).join(", ")}`);
+    const [, name, spelled = "", required] = /^(.+?)(?:\s*:\s*|\s+)((?:array|struct)<.*>|\w+)(\s+not\s+null)?$/s.exec(part) ?? [];
+    const type = typeOf(spelled);
+    if (type === undefined) {
+      const known = `${Object.keys(TYPES).join(", ")}, array<…> and struct<name: type, …>`;
+      throw new Error(`\`${part}\` is no column: write a name and one of ${known}`);
     }
     return { name, type, nullable: required === undefined };
   });
 }
 
-function schemaOf(spelled) {
-  const fields = spelled.map(({ name, type, nullable }) => ({ name, dataType: TYPES[type], nullable, children: 0 }));
-  return { fields };
+/** What stands between the commas that are not inside of <>. */
+function partsOf(text) {
+  const parts = [""];
+  let depth = 0;
+  for (const char of text) {
+    if (char === "<") depth += 1;
+    else if (char === ">") depth -= 1;
+    if (char === "," && depth === 0) parts.push("");
+    else parts[parts.length - 1] += char;
+  }
+  return parts;
 }
 
-/** The columns of the rows that come in, without what is inside of lists and structs. */
-function inputColumns(schema) {
+function typeOf(text) {
+  if (Object.hasOwn(TYPES, text)) return text;
+  const [, outer, inner] = /^(array|struct)<\s*(.*\S)\s*>$/s.exec(text) ?? [];
+  if (outer === undefined) return undefined;
+  if (outer === "struct") return { struct: columns(inner) };
+  const array = typeOf(inner);
+  return array && { array };
+}
+
+/** A type as it is spelled. */
+function spell(type) {
+  if (type.array) return `array<${spell(type.array)}>`;
+  if (type.struct) return `struct<${type.struct.map((field) => `${field.name}: ${spell(field.type)}`).join(", ")}>`;
+  return type;
+}
+
+function schemaOf(spelled) {
+  return { fields: spelled.flatMap(fieldsOf) };
+}
+
+/** A column and what is inside of it, depth first. */
+function fieldsOf({ name, type, nullable }) {
+  if (typeof type === "string") return [{ name, dataType: TYPES[type], nullable, children: 0 }];
+  const inside = type.struct ?? [{ name: "element", type: type.array, nullable: true }];
+  const field = { name, dataType: type.struct ? "struct" : "list", nullable, children: inside.length };
+  return [field, ...inside.flatMap(fieldsOf)];
+}
+
+/** The columns of the rows that come in. */
+function inputColumns({ fields }) {
+  let next = 0;
+  const column = () => {
+    const { name, dataType, nullable, children } = fields[next++];
+    const inside = Array.from({ length: children }, column);
+    const nested = dataType === "list" ? { array: inside[0].type } : { struct: inside };
+    return { name, type: NAMES[dataType] ?? nested, nullable };
+  };
   const found = [];
-  let inside = 0;
-  for (const { name, dataType, nullable, children } of schema.fields) {
-    if (inside === 0) found.push({ name, type: NAMES[dataType], nullable });
-    else inside -= 1;
-    inside += children;
-  }
+  while (next < fields.length) found.push(column());
   return found;
 }
 
-/** The names of the columns that a plugin needs, checked against its input. */
+/** The names of the columns that a plugin needs and what reads them, checked against
+ * its input. */
 function neededOf(spelled, input) {
   const problems = [];
-  for (const { name, type } of spelled) {
+  const readers = spelled.map(({ name, type }) => {
     const found = input.find((column) => column.name === name);
+    const reader = found && readerOf(found.type, type);
     if (!found) {
       const has = input.map((column) => column.name).join(", ") || "none";
-      problems.push({ path: "", message: `it needs a column \`${name} ${type}\`; the rows have ${has}` });
-    } else if (found.type !== type && !(found.type === "bigint" && type === "double")) {
-      problems.push({ path: "", message: `it needs \`${name}\` as ${type}, not as ${found.type}` });
+      problems.push({ path: "", message: `it needs a column \`${name} ${spell(type)}\`; the rows have ${has}` });
+    } else if (!reader) {
+      problems.push({ path: "", message: `it needs \`${name}\` as ${spell(type)}, not as ${spell(found.type)}` });
+    }
+    return reader;
+  });
+  if (problems.length > 0) throw new Failed(problems);
+  return { names: spelled.map((column) => column.name), readers };
+}
+
+/** What reads a column of the type `found`, with its children, as `type`: takes the
+ * columns that are left and the number of rows. Undefined if that cannot be. */
+function readerOf(found, type) {
+  if (found === type) return (left, rows) => read(left.next().value, rows);
+  if (found === "bigint" && type === "double") {
+    return (left, rows) => read(left.next().value, rows).map((value) => (value === null ? null : Number(value)));
+  }
+  if (found.array && type.array) {
+    const items = readerOf(found.array, type.array);
+    return items && ((left, rows) => readLists(left.next().value, rows, (count) => items(left, count)));
+  }
+  if (found.struct && type.struct) {
+    const wanted = new Map(type.struct.map((field) => [field.name, field.type]));
+    // Fields that are not asked for are passed over.
+    const readers = found.struct.map(({ name, type: inside }) => [name, readerOf(inside, wanted.get(name) ?? inside)]);
+    const there = new Set(readers.map(([name]) => name));
+    if (readers.every(([, reader]) => reader) && [...wanted.keys()].every((name) => there.has(name))) {
+      return (left, rows) => readStructs(left.next().value, rows, left, readers, wanted);
     }
   }
-  if (problems.length > 0) throw new Failed(problems);
-  return spelled.map((column) => column.name);
+  return undefined;
+}
+
+function readLists({ validity, values: { val: offsets } }, rows, itemsOf) {
+  const items = itemsOf(offsets[rows]);
+  const values = Array.from({ length: rows }, (_, row) => Array.from(items.slice(offsets[row], offsets[row + 1])));
+  return withNulls(values, validity, rows);
+}
+
+function readStructs({ validity }, rows, left, readers, wanted) {
+  const inside = readers.map(([name, reader]) => [name, reader(left, rows)]).filter(([name]) => wanted.has(name));
+  const value = (_, row) => Object.fromEntries(inside.map(([name, values]) => [name, values[row]]));
+  return withNulls(Array.from({ length: rows }, value), validity, rows);
 }
 
 const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
@@ -213,6 +293,10 @@ function read({ validity, values: { tag, val } }, rows) {
     default:
       throw new Error(`columns of type ${tag} are not read`);
   }
+  return withNulls(values, validity, rows);
+}
+
+function withNulls(values, validity, rows) {
   if (validity) {
     for (let row = 0; row < rows; row++) if (((validity[row >> 3] >> (row & 7)) & 1) === 0) values[row] = null;
   }
@@ -220,12 +304,9 @@ function read({ validity, values: { tag, val } }, rows) {
 }
 
 /** The columns that a plugin needs, as it spelled them. */
-function readAll({ rows, columns }, spelled) {
-  return columns.map((column, index) => {
-    const values = read(column, rows);
-    const isWidened = spelled[index].type === "double" && column.values.tag === "int64";
-    return isWidened ? values.map((value) => (value === null ? null : Number(value))) : values;
-  });
+function readAll({ rows, columns }, readers) {
+  const left = columns.values();
+  return readers.map((reader) => reader(left, rows));
 }
 
 /** Call once for each row, with `first` and its values as arguments. */
@@ -259,16 +340,29 @@ const FITS = {
   timestamp: (value) => isInteger(value) || isTime(value),
 };
 
+const isNone = (value) => value === null || value === undefined;
+
+function fits(type, value) {
+  if (type.array) return Array.isArray(value) && value.every((item) => isNone(item) || fits(type.array, item));
+  if (!type.struct) return FITS[type](value);
+  const names = new Set(type.struct.map((field) => field.name));
+  const fitsIn = (field) => (isNone(value[field.name]) ? field.nullable : fits(field.type, value[field.name]));
+  return isObject(value) && Object.keys(value).every((name) => names.has(name)) && type.struct.every(fitsIn);
+}
+
+const isObject = (value) => typeof value === "object" && !Array.isArray(value);
+const asJson = (value) => String(JSON.stringify(value, (_, inside) => (typeof inside === "bigint" ? `${inside}` : inside)));
+
 /** Why a row does not fit, none if it does. */
 function misfit(spelled, row) {
   if (row.length !== spelled.length) return `a row of ${row.length} values for ${spelled.length} columns`;
   for (const [index, { name, type, nullable }] of spelled.entries()) {
     const value = row[index];
-    if (value === null || value === undefined) {
+    if (isNone(value)) {
       if (!nullable) return `column ${name}: no value`;
-    } else if (!FITS[type](value)) {
-      const text = typeof value === "bigint" ? `${value}` : String(JSON.stringify(value));
-      return `column ${name}: ${text.slice(0, 80)} is no ${type}`;
+    } else if (!fits(type, value)) {
+      const text = typeof value === "bigint" ? `${value}` : asJson(value);
+      return `column ${name}: ${text.slice(0, 80)} is no ${spell(type)}`;
     }
   }
   return undefined;
@@ -349,20 +443,45 @@ function integers(rows, index, nulls) {
   return val;
 }
 
+/** The column at an index of all rows, and what is inside of it, depth first. */
+function written({ type, nullable }, rows, index) {
+  const nulls = [];
+  const [values, inside] = type.array || type.struct ? nested(type, rows, index, nulls) : [WRITE[type](rows, index, nulls), []];
+  if (nulls.length === 0) return [{ validity: undefined, values }, ...inside];
+  if (!nullable) throw new Error("a null");
+  const validity = new Uint8Array((rows.length + 7) >> 3).fill(0xff);
+  for (const row of nulls) validity[row >> 3] &= ~(1 << (row & 7));
+  return [{ validity, values }, ...inside];
+}
+
+function nested(type, rows, index, nulls) {
+  const values = rows.map((row, at) => {
+    if (isNone(row[index])) nulls.push(at);
+    else if (!fits(type, row[index])) throw new Error("no value of the type");
+    return row[index] ?? empty(type);
+  });
+  if (type.array) {
+    const items = written({ type: type.array, nullable: true }, values.flat().map((item) => [item]), 0);
+    return [{ tag: "list", val: offsetsOf(values) }, items];
+  }
+  const fields = type.struct.map((field) => written(field, values.map((value) => [value[field.name]]), 0));
+  return [{ tag: "struct" }, fields.flat()];
+}
+
+const EMPTY = { boolean: false, bigint: 0, double: 0, string: "", binary: new Uint8Array(), timestamp: 0 };
+
+/** What stands behind a null. */
+function empty(type) {
+  if (type.array) return [];
+  if (!type.struct) return EMPTY[type];
+  return Object.fromEntries(type.struct.map((field) => [field.name, field.nullable ? null : empty(field.type)]));
+}
+
 /** Rows, each an array of values, as columns. Throws those that do not fit. */
 function batchOf(spelled, rows) {
   try {
     if (rows.some((row) => row.length !== spelled.length)) throw new Error("too few values, or too many");
-    const written = spelled.map(({ type, nullable }, index) => {
-      const nulls = [];
-      const values = WRITE[type](rows, index, nulls);
-      if (nulls.length === 0) return { validity: undefined, values };
-      if (!nullable) throw new Error("a null");
-      const validity = new Uint8Array((rows.length + 7) >> 3).fill(0xff);
-      for (const row of nulls) validity[row >> 3] &= ~(1 << (row & 7));
-      return { validity, values };
-    });
-    return { rows: rows.length, columns: written };
+    return { rows: rows.length, columns: spelled.flatMap((column, index) => written(column, rows, index)) };
   } catch (error) {
     const reasons = new Map();
     rows.forEach((row, index) => {
@@ -603,15 +722,15 @@ export function rowTransform(definition) {
     configure(config, schema) {
       const there = inputColumns(schema);
       configured(definition, config, there);
-      needed = columns(definition.input);
+      needed = neededOf(columns(definition.input), there);
       output = columns(definition.output);
       const made = new Set(output.map((column) => column.name));
       const others = () => there.map((column) => column.name).filter((name) => !made.has(name));
       const { carried = "*" } = definition;
-      return { columns: neededOf(needed, there), output: schemaOf(output), carried: carried === "*" ? others() : carried };
+      return { columns: needed.names, output: schemaOf(output), carried: carried === "*" ? others() : carried };
     },
     apply: failing((batch) => {
-      const given = readAll(batch, needed);
+      const given = readAll(batch, needed.readers);
       return collect(batch.rows, output, {}, (rows, row) => definition.apply(rows, ...given.map((values) => values[row])));
     }),
   };
@@ -632,13 +751,13 @@ export function groupAggregator(definition) {
     configure(config, schema) {
       const there = inputColumns(schema);
       configured(definition, config, there);
-      needed = columns(definition.input);
+      needed = neededOf(columns(definition.input), there);
       output = columns(definition.output);
       groups = new Groups(definition);
-      return { columns: neededOf(needed, there), output: schemaOf(output), ...versions(definition) };
+      return { columns: needed.names, output: schemaOf(output), ...versions(definition) };
     },
     update: failing((slots, batch) => {
-      eachRow(batch.rows, readAll(batch, needed), [undefined], (row, values) => {
+      eachRow(batch.rows, readAll(batch, needed.readers), [undefined], (row, values) => {
         values[0] = groups.get(slots[row]);
         definition.update.apply(definition, values);
       });
@@ -661,13 +780,13 @@ function ruleOf(definition, memory) {
     configure(config, schema) {
       const there = inputColumns(schema);
       configured(definition, config, there);
-      needed = columns(definition.input);
+      needed = neededOf(columns(definition.input), there);
       groups = isKeyed ? new Groups(definition) : undefined;
-      return { columns: neededOf(needed, there), memory, ...versions(definition) };
+      return { columns: needed.names, memory, ...versions(definition) };
     },
     evaluate: failing((slots, batch) => {
       const alerts = new Alerts();
-      eachRow(batch.rows, readAll(batch, needed), isKeyed ? [alerts, undefined] : [alerts], (row, values) => {
+      eachRow(batch.rows, readAll(batch, needed.readers), isKeyed ? [alerts, undefined] : [alerts], (row, values) => {
         alerts.row = row;
         if (isKeyed) values[1] = groups.get(slots[row]);
         definition.judge.apply(definition, values);

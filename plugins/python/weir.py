@@ -16,9 +16,10 @@ call of `export`, whose results are the classes that the contract asks for:
     Plugin, Parser = weir.export(Lines)
 
 Columns are spelled as in a pipeline file: `"deviceId string, at timestamp"`,
-with the types boolean, bigint, double, string, binary and timestamp, and with
-`not null` behind a type where no value may be missing. In Python a null is
-`None` and a timestamp a number of microseconds since 1970, in UTC.
+with the types boolean, bigint, double, string, binary, timestamp, `array<…>` and
+`struct<name: type, …>`, and with `not null` behind a type where no value may be
+missing. In Python a null is `None`, a timestamp a number of microseconds since
+1970, in UTC, an array a list and a struct a dict.
 
 An exception rejects the message or row that it was raised for, and its text is
 the reason in the dead letters; where a role cannot reject, the host finds the
@@ -26,6 +27,7 @@ row by itself. There are no clocks, files or networks; `print` writes to the log
 """
 
 import json
+import re
 import sys
 from array import array
 from collections import namedtuple
@@ -148,19 +150,58 @@ _TYPES = {
     "timestamp": _wit.DataType.TIMESTAMP,
 }
 _NAMES = {data_type: name for name, data_type in _TYPES.items()}
-_NAMES |= {_wit.DataType.LIST: "array", _wit.DataType.STRUCT: "struct"}
+
+#: The type of a column of lists: the type of an item, which may be null.
+Array = namedtuple("Array", "item")
+#: The type of a column of structs: its fields, each a `Column`.
+Struct = namedtuple("Struct", "fields")
+
+_COLUMN = re.compile(r"(.+?)(?:\s*:\s*|\s+)((?:array|struct)<.*>|\w+)(\s+not\s+null)?", re.DOTALL)
 
 
 def columns(text):
     """The columns that a text such as `"deviceId string, n bigint not null"` spells."""
     spelled = []
-    for part in filter(None, map(str.strip, text.split(","))):
-        nullable = not part.endswith(" not null")
-        name, _, kind = part.removesuffix(" not null").strip().rpartition(" ")
-        if not name or kind not in _TYPES:
-            raise ValueError(f"`{part}` is no column: write a name and one of {', '.join(_TYPES)}")
-        spelled.append(Column(name.strip(), kind, nullable))
+    for part in filter(None, map(str.strip, _parts(text))):
+        match = _COLUMN.fullmatch(part)
+        kind = match and _type(match[2])
+        if not kind:
+            known = f"{', '.join(_TYPES)}, array<…> and struct<name: type, …>"
+            raise ValueError(f"`{part}` is no column: write a name and one of {known}")
+        spelled.append(Column(match[1], kind, match[3] is None))
     return spelled
+
+
+def _parts(text):
+    """What stands between the commas that are not inside of <>."""
+    depth, start = 0, 0
+    for at, char in enumerate(text):
+        depth += (char == "<") - (char == ">")
+        if char == "," and depth == 0:
+            yield text[start:at]
+            start = at + 1
+    yield text[start:]
+
+
+def _type(text):
+    outer, opened, inner = text.partition("<")
+    if not opened:
+        return text if text in _TYPES else None
+    if not inner.endswith(">") or not (inner := inner[:-1].strip()):
+        return None
+    if outer == "array":
+        item = _type(inner)
+        return item and Array(item)
+    return Struct(columns(inner)) if outer == "struct" else None
+
+
+def _spell(kind):
+    """A type as it is spelled."""
+    if isinstance(kind, Array):
+        return f"array<{_spell(kind.item)}>"
+    if isinstance(kind, Struct):
+        return f"struct<{', '.join(f'{field.name}: {_spell(field.type)}' for field in kind.fields)}>"
+    return kind
 
 
 def _columns(spelled):
@@ -168,19 +209,34 @@ def _columns(spelled):
 
 
 def _schema(spelled):
-    return _wit.Schema([_wit.Field(name, _TYPES[kind], nullable, 0) for name, kind, nullable in spelled])
+    return _wit.Schema([field for column in spelled for field in _fields(column)])
+
+
+def _fields(column):
+    """A column and what is inside of it, depth first."""
+    name, kind, nullable = column
+    if isinstance(kind, str):
+        return [_wit.Field(name, _TYPES[kind], nullable, 0)]
+    is_array = isinstance(kind, Array)
+    inside = [Column("element", kind.item, True)] if is_array else kind.fields
+    data_type = _wit.DataType.LIST if is_array else _wit.DataType.STRUCT
+    fields = [field for child in inside for field in _fields(child)]
+    return [_wit.Field(name, data_type, nullable, len(inside)), *fields]
 
 
 def input_columns(schema):
-    """The columns of the rows that come in, without what is inside of lists and structs."""
-    fields, inside = [], 0
-    for field in schema.fields:
-        if inside == 0:
-            fields.append(Column(field.name, _NAMES[field.data_type], field.nullable))
-        else:
-            inside -= 1
-        inside += field.children
-    return fields
+    """The columns of the rows that come in."""
+    fields = iter(schema.fields)
+
+    def column(field):
+        kind = _NAMES.get(field.data_type)
+        if field.data_type == _wit.DataType.LIST:
+            kind = Array(column(next(fields)).type)
+        elif field.data_type == _wit.DataType.STRUCT:
+            kind = Struct([column(next(fields)) for _ in range(field.children)])
+        return Column(field.name, kind, field.nullable)
+
+    return [column(field) for field in fields]
 
 
 def _needed(spelled, schema):
@@ -189,31 +245,60 @@ def _needed(spelled, schema):
     readers, problems = [], []
     for name, kind, _ in spelled:
         found = there.get(name)
+        reader = found and _reader(found.type, kind)
         if found is None:
             has = ", ".join(there) or "none"
-            problems.append(_wit.Problem("", f"it needs a column `{name} {kind}`; the rows have {has}"))
-        elif found.type == kind:
-            readers.append(read)
-        elif (found.type, kind) == ("bigint", "double"):
-            readers.append(_read_as_double)
+            problems.append(_wit.Problem("", f"it needs a column `{name} {_spell(kind)}`; the rows have {has}"))
+        elif reader is None:
+            problems.append(_wit.Problem("", f"it needs `{name}` as {_spell(kind)}, not as {_spell(found.type)}"))
         else:
-            problems.append(_wit.Problem("", f"it needs `{name}` as {kind}, not as {found.type}"))
+            readers.append(reader)
     if problems:
         raise Err(problems)
     return [column.name for column in spelled], readers
 
 
+def _reader(found, kind):
+    """What reads a column of the type `found`, with its children, as `kind`: takes the
+    columns that are left, and gives the values. None if that cannot be."""
+    if found == kind and isinstance(kind, str):
+        return lambda columns: read(next(columns))
+    if (found, kind) == ("bigint", "double"):
+        return lambda columns: [None if value is None else float(value) for value in read(next(columns))]
+    if isinstance(found, Array) and isinstance(kind, Array):
+        items = _reader(found.item, kind.item)
+        return items and (lambda columns: _read_lists(next(columns), items(columns)))
+    if isinstance(found, Struct) and isinstance(kind, Struct):
+        wanted = {field.name: field.type for field in kind.fields}
+        # Fields that are not asked for are passed over.
+        readers = [(name, _reader(inside, wanted.get(name, inside))) for name, inside, _ in found.fields]
+        if wanted.keys() <= {name for name, _ in readers} and all(reader for _, reader in readers):
+            return lambda columns: _read_structs(next(columns), columns, readers, wanted)
+    return None
+
+
+def _read_lists(column, items):
+    return _with_nulls(column, [items[start:end] for start, end in pairwise(column.values.value)])
+
+
+def _read_structs(column, columns, readers, wanted):
+    read = [(name, reader(columns)) for name, reader in readers]
+    named = [(name, values) for name, values in read if name in wanted]
+    names = [name for name, _ in named]
+    rows = zip(*[values for _, values in named])
+    return _with_nulls(column, [dict(zip(names, row)) for row in rows])
+
+
 def read(column):
     """The values of a column of a batch as a list, `None` for nulls."""
-    values = _READ[type(column.values)](column.values.value)
+    return _with_nulls(column, _READ[type(column.values)](column.values.value))
+
+
+def _with_nulls(column, values):
     if column.validity is None:
         return values
     bits = bin(int.from_bytes(column.validity, "little") | 1 << 8 * len(column.validity))[:2:-1]
     return [value if bit == "1" else None for value, bit in zip(values, bits)]
-
-
-def _read_as_double(column):
-    return [None if value is None else float(value) for value in read(column)]
 
 
 def _read_bits(data):
@@ -249,16 +334,44 @@ def _pack(bits):
 
 
 def write(kind, values):
-    """A column of this type.
+    """A column of this type and those inside of it, depth first.
 
     Raises TypeError, ValueError or OverflowError for values that do not fit.
     """
     validity = None
     if None in values:
         validity = _pack([value is not None for value in values])
-        empty = _EMPTY[kind]
+        empty = _empty(kind)
         values = [empty if value is None else value for value in values]
-    return _wit.Column(validity, _WRITE[kind](values))
+    if isinstance(kind, Array):
+        if not set(map(type, values)) <= {list, tuple}:
+            raise TypeError("it is no list")
+        offsets = list(accumulate(map(len, values), initial=0))
+        items = write(kind.item, [item for value in values for item in value])
+        return [_wit.Column(validity, _wit.Values_List(offsets)), *items]
+    if isinstance(kind, Struct):
+        names = {field.name for field in kind.fields}
+        if not all(isinstance(value, dict) and value.keys() <= names for value in values):
+            raise TypeError("it is no dict, or has other keys")
+        inside = [column for field in kind.fields for column in _write_field(field, values)]
+        return [_wit.Column(validity, _wit.Values_Struct()), *inside]
+    return [_wit.Column(validity, _WRITE[kind](values))]
+
+
+def _write_field(field, dicts):
+    written = write(field.type, [value.get(field.name) for value in dicts])
+    if written[0].validity and not field.nullable:
+        raise ValueError(f"{field.name} has no value")
+    return written
+
+
+def _empty(kind):
+    """What stands behind a null."""
+    if isinstance(kind, Array):
+        return []
+    if isinstance(kind, Struct):
+        return {field.name: None if field.nullable else _empty(field.type) for field in kind.fields}
+    return _EMPTY[kind]
 
 
 def _write_booleans(values):
@@ -313,8 +426,8 @@ def batch(spelled, rows):
     try:
         turned = zip(*rows, strict=True) if rows else repeat((), len(spelled))
         written = [write(column.type, values) for column, values in zip(spelled, turned, strict=True)]
-        if not any(column.validity and not spelled.nullable for column, spelled in zip(written, spelled)):
-            return _wit.Batch(len(rows), written)
+        if not any(columns[0].validity and not spelled.nullable for columns, spelled in zip(written, spelled)):
+            return _wit.Batch(len(rows), [column for columns in written for column in columns])
     except (TypeError, ValueError, OverflowError, AttributeError):
         pass
     raise _Misfits({index: reason for index, row in enumerate(rows) if (reason := _misfit(spelled, row))})
@@ -334,7 +447,7 @@ def _misfit(spelled, row):
         except UnicodeError as error:
             return f"column {column.name}: {error}"
         except (TypeError, ValueError, OverflowError, AttributeError):
-            return f"column {column.name}: {value!r:.80} is no {column.type}"
+            return f"column {column.name}: {value!r:.80} is no {_spell(column.type)}"
     return None
 
 
@@ -545,7 +658,8 @@ def _rows(batch, readers):
     """The rows of a batch as tuples."""
     if not readers:
         return repeat((), batch.rows)
-    return zip(*[reader(column) for reader, column in zip(readers, batch.columns, strict=True)])
+    columns = iter(batch.columns)
+    return zip(*[reader(columns) for reader in readers])
 
 
 def _configured(make, config, *input):

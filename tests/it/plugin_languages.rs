@@ -277,6 +277,115 @@ fn new_plugins_in_other_languages_build_and_hold_their_cases_in_every_role() {
     }
 }
 
+/// A transform that reads and makes lists and structs, by language: its file and source.
+const NESTED: [(&str, &str, &str); 2] = [
+    (
+        "python",
+        "plugin.py",
+        r#"import weir
+
+
+class Nested(weir.RowTransform):
+    name, version, description = "nested", "0.1.0", "Lists and structs."
+    input = "tags array<string>, at struct<alt: double>, points array<struct<n: bigint, x: double>>"
+    output = """joined string, place struct<alt: double not null, names: array<string>>,
+        back array<struct<x double, n bigint>>, lists array<array<bigint>>"""
+    carried = []
+
+    def apply(self, rows, tags, at, points):
+        if tags == ["misfit"]:
+            rows.push(None, {"alt": None}, None, None)
+            return
+        joined = None if tags is None else ",".join(tag or "" for tag in tags)
+        place = None if at is None or at["alt"] is None else {"alt": at["alt"], "names": tags}
+        lists = None if points is None else [None if point is None else [point["n"]] * 2 for point in points]
+        rows.push(joined, place, points, lists)
+
+
+Plugin, Transform = weir.export(Nested)
+"#,
+    ),
+    (
+        "javascript",
+        "plugin.js",
+        r#"import { rowTransform } from "weir";
+
+export const { plugin, transform } = rowTransform({
+  name: "nested",
+  version: "0.1.0",
+  description: "Lists and structs.",
+  input: "tags array<string>, at struct<alt: double>, points array<struct<n: bigint, x: double>>",
+  output: `joined string, place struct<alt: double not null, names: array<string>>,
+    back array<struct<x double, n bigint>>, lists array<array<bigint>>`,
+  carried: [],
+
+  apply(rows, tags, at, points) {
+    if (tags?.[0] === "misfit") {
+      rows.push(null, { alt: null }, null, null);
+      return;
+    }
+    const place = at === null || at.alt === null ? null : { alt: at.alt, names: tags };
+    const lists = points && points.map((point) => point && [point.n, point.n]);
+    rows.push(tags && tags.join(","), place, points, lists);
+  },
+});
+"#,
+    ),
+];
+
+#[test]
+fn lists_and_structs_cross_the_helpers_of_python_and_javascript() {
+    crate::binary();
+    let case = [
+        (
+            "case.toml",
+            "schema = [\"tags array<string>\", \"at struct<lat: double, city: string, alt: bigint>\", \
+             \"points array<struct<x: double, n: bigint>>\"]\n",
+        ),
+        (
+            "input.jsonl",
+            r#"{"tags":["a","b"],"at":{"lat":49.5,"city":"x","alt":3},"points":[{"x":1.5,"n":2},null,{"x":null,"n":4}]}
+{"tags":[],"at":null,"points":[]}
+{"tags":null,"at":{"lat":null,"city":null,"alt":null},"points":null}
+{"tags":["misfit"],"at":null,"points":null}
+{"tags":[null,"c"],"at":{"lat":1.0,"city":"кухня","alt":-5},"points":[{"x":-0.5,"n":null}]}
+"#
+            .trim_start(),
+        ),
+        (
+            "expected.jsonl",
+            r#"{"joined":"a,b","place":{"alt":3.0,"names":["a","b"]},"back":[{"x":1.5,"n":2},null,{"x":null,"n":4}],"lists":[[2,2],null,[4,4]]}
+{"joined":"","place":null,"back":[],"lists":[]}
+{"joined":null,"place":null,"back":null,"lists":null}
+{"joined":",c","place":{"alt":-5.0,"names":[null,"c"]},"back":[{"x":-0.5,"n":null}],"lists":[[null,null]]}
+"#,
+        ),
+        (
+            "schema.txt",
+            "joined string\nplace struct<alt: double, names: array<string>>\n\
+             back array<struct<x: double, n: bigint>>\nlists array<array<bigint>>\n",
+        ),
+    ];
+    for (language, file, source) in NESTED {
+        let folder = tempfile::tempdir().unwrap();
+        let project = folder.path().join("nested");
+        succeed(folder.path(), &["plugin", "new", "--lang", language, "--role", "transform", "nested"]);
+        fs::write(project.join(file), source).unwrap();
+        fs::remove_dir_all(project.join("tests")).unwrap();
+        fs::create_dir_all(project.join("tests/nested")).unwrap();
+        for (name, text) in case {
+            fs::write(project.join("tests/nested").join(name), text).unwrap();
+        }
+        let value = if language == "python" { "{'alt': None}" } else { "{\\\"alt\\\":null}" };
+        let reason = format!("column place: {value} is no struct<alt: double, names: array<string>>");
+        let rejected = format!("{{\"input\":3,\"reason\":\"{reason}\"}}\n");
+        fs::write(project.join("tests/nested/rejected.jsonl"), rejected).unwrap();
+        succeed(folder.path(), &["plugin", "build", "nested"]);
+        let printed = succeed(folder.path(), &["plugin", "test", "nested"]);
+        assert!(printed.contains("1 case passed"), "{language}: {printed}");
+    }
+}
+
 /// The blocks of a page: what stands behind the fence, and the text.
 fn blocks(page: &str) -> Vec<(String, String)> {
     let mut blocks: Vec<(String, String)> = Vec::new();
