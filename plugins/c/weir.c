@@ -118,6 +118,30 @@ void exports_weir_plugin_plugin_describe(exports_weir_plugin_plugin_manifest_t *
     ret->config_schema = owned(schema, strlen(schema));
 }
 
+/* What is wrong with the configuration ------------------------------------- */
+
+static struct {
+    weir_plugin_columns_problem_t *ptr;
+    size_t len;
+} problems;
+
+static void add_problem(const char *path, char *text, size_t len) {
+    problems.ptr = grow(problems.ptr, (problems.len + 1) * sizeof *problems.ptr);
+    problems.ptr[problems.len].path = owned(path, strlen(path));
+    problems.ptr[problems.len++].message = adopted(text, len);
+}
+
+void weir_problem(weir_setup *setup, const char *path, const char *format, ...) {
+    (void)setup;
+    FORMAT(text, len);
+    add_problem(path, text, len);
+}
+
+static void problem(const char *format, ...) {
+    FORMAT(text, len);
+    add_problem("", text, len);
+}
+
 /* Columns as they are spelled ---------------------------------------------- */
 
 typedef struct {
@@ -132,22 +156,31 @@ static struct {
     uint32_t inputs, outputs;
 } columns;
 
-static bool ends_with(const char *text, size_t *len, const char *end) {
-    size_t n = strlen(end);
-    if (*len < n || memcmp(text + *len - n, end, n) != 0) return false;
-    *len -= n;
+static bool is_blank(char c) { return c == ' ' || c == '\t' || c == '\r' || c == '\n'; }
+
+/* The length without the blanks at the end. */
+static size_t trimmed(const char *text, size_t len) {
+    while (len && is_blank(text[len - 1])) len--;
+    return len;
+}
+
+/* Whether a text ends with a word behind others, which are left. */
+static bool ends_with(const char *text, size_t *len, const char *word) {
+    size_t n = strlen(word);
+    if (*len <= n || memcmp(text + *len - n, word, n) != 0 || !is_blank(text[*len - n - 1])) return false;
+    *len = trimmed(text, *len - n);
     return true;
 }
 
 static const struct {
     const char *name;
     data_type type;
-} TYPES[] = {{" boolean", TYPE(BOOLEAN)}, {" bigint", TYPE(INT64)},  {" double", TYPE(FLOAT64)},
-             {" string", TYPE(UTF8)},     {" binary", TYPE(BINARY)}, {" timestamp", TYPE(TIMESTAMP)}};
+} TYPES[] = {{"boolean", TYPE(BOOLEAN)}, {"bigint", TYPE(INT64)},  {"double", TYPE(FLOAT64)},
+             {"string", TYPE(UTF8)},     {"binary", TYPE(BINARY)}, {"timestamp", TYPE(TIMESTAMP)}};
 
 static const char *type_name(data_type type) {
     for (size_t i = 0; i < sizeof TYPES / sizeof *TYPES; i++)
-        if (TYPES[i].type == type) return TYPES[i].name + 1;
+        if (TYPES[i].type == type) return TYPES[i].name;
     return type == TYPE(LIST) ? "array" : "struct";
 }
 
@@ -156,17 +189,22 @@ static uint32_t spell(const char *text, spelled *to) {
     for (const char *at = text ? text : ""; *at;) {
         size_t len = strcspn(at, ",");
         const char *part = at, *next = at + len + (at[len] == ',');
-        while (len && (*part == ' ' || *part == '\n')) part++, len--;
-        while (len && (part[len - 1] == ' ' || part[len - 1] == '\n')) len--;
+        while (len && is_blank(*part)) part++, len--;
+        len = trimmed(part, len);
         at = next;
         if (len == 0) continue;
         if (count == COLUMNS_MAX) weir_fail("more than %d columns", COLUMNS_MAX);
-        size_t whole = len;
-        bool nullable = !ends_with(part, &len, " not null");
+        size_t whole = len, rest = len;
+        bool nullable = !(ends_with(part, &rest, "null") && ends_with(part, &rest, "not"));
+        if (!nullable) len = rest;
         bool known = false;
         for (size_t i = 0; i < sizeof TYPES / sizeof *TYPES && !known; i++)
             if ((known = ends_with(part, &len, TYPES[i].name) && len > 0)) to[count].type = TYPES[i].type;
-        if (!known) weir_fail("`%.*s` is no column: write a name and a type", (int)whole, part);
+        if (!known) {
+            problem("`%.*s` is no column: write a name and one of boolean, bigint, double, string, binary and timestamp",
+                    (int)whole, part);
+            continue;
+        }
         to[count].name = part, to[count].name_len = len, to[count].nullable = nullable;
         count++;
     }
@@ -191,23 +229,6 @@ SHARED wit_list_string_t names_of(const spelled *from, uint32_t count) {
 }
 
 /* Configuration ------------------------------------------------------------ */
-
-static struct {
-    weir_plugin_columns_problem_t *ptr;
-    size_t len;
-} problems;
-
-static void add_problem(const char *path, char *text, size_t len) {
-    problems.ptr = grow(problems.ptr, (problems.len + 1) * sizeof *problems.ptr);
-    problems.ptr[problems.len].path = owned(path, strlen(path));
-    problems.ptr[problems.len++].message = adopted(text, len);
-}
-
-void weir_problem(weir_setup *setup, const char *path, const char *format, ...) {
-    (void)setup;
-    FORMAT(text, len);
-    add_problem(path, text, len);
-}
 
 static weir_setup setup_of(wit_string_t *config) {
     weir_setup setup = {{(const char *)config->ptr, config->len}, weir.input, weir.output};
@@ -312,9 +333,9 @@ weir_bytes weir_text(const weir_batch *in, uint32_t column, uint32_t row) {
     return bytes_at(&in->columns[column].values.val.utf8, row);
 }
 
-SHARED void problem(const char *format, ...) {
-    FORMAT(text, len);
-    add_problem("", text, len);
+/* Whether the plugin has a member that its role needs. */
+SHARED void need(bool is_there, const char *member) {
+    if (!is_there) problem("the plugin has no `.%s`", member);
 }
 
 /* Whether the rows have what the plugin needs; problems say what is missing. */
@@ -583,6 +604,7 @@ bool exports_weir_plugin_parser_configure(wit_string_t *config, exports_weir_plu
                                           exports_weir_plugin_parser_list_problem_t *err) {
     (void)maybe_stored;
     setup_of(config);
+    need(weir.parse, "parse");
     *err = (exports_weir_plugin_parser_list_problem_t){problems.ptr, problems.len};
     if (problems.len) return false;
     ret->output = schema_of(columns.output, columns.outputs);
@@ -629,11 +651,11 @@ static wit_list_string_t carried_of(const weir_plugin_columns_schema_t *input) {
         names.ptr[names.len++] = owned((const char *)field->name.ptr, field->name.len);
     }
     while (!all && *at) {
-        at += strspn(at, ", \n");
+        while (*at == ',' || is_blank(*at)) at++;
         size_t len = strcspn(at, ",");
         if (len == 0) break;
         names.ptr = grow(names.ptr, (names.len + 1) * sizeof *names.ptr);
-        names.ptr[names.len++] = owned(at, len);
+        names.ptr[names.len++] = owned(at, trimmed(at, len));
         at += len;
     }
     return names;
@@ -643,6 +665,7 @@ bool exports_weir_plugin_transform_configure(wit_string_t *config, exports_weir_
                                              exports_weir_plugin_transform_transform_info_t *ret,
                                              exports_weir_plugin_transform_list_problem_t *err) {
     setup_of(config);
+    need(weir.apply, "apply");
     check_input(input);
     *err = (exports_weir_plugin_transform_list_problem_t){problems.ptr, problems.len};
     if (problems.len) return false;
@@ -739,6 +762,10 @@ bool exports_weir_plugin_aggregator_configure(wit_string_t *config, exports_weir
                                               exports_weir_plugin_aggregator_aggregator_info_t *ret,
                                               exports_weir_plugin_aggregator_list_problem_t *err) {
     setup_of(config);
+    need(weir.update, "update");
+    need(weir.merge, "merge");
+    need(weir.evaluate, "evaluate");
+    need(weir.state_size, "state_size");
     check_input(input);
     *err = (exports_weir_plugin_aggregator_list_problem_t){problems.ptr, problems.len};
     if (problems.len) return false;
@@ -847,6 +874,9 @@ bool exports_weir_plugin_rule_configure(wit_string_t *config, exports_weir_plugi
                                         exports_weir_plugin_rule_rule_info_t *ret,
                                         exports_weir_plugin_rule_list_problem_t *err) {
     setup_of(config);
+    need(weir.judge, "judge");
+    /* Who gives a version of the state has one. */
+    need(weir.state_size || !(weir.state_version || weir.restore), "state_size");
     check_input(input);
     *err = (exports_weir_plugin_rule_list_problem_t){problems.ptr, problems.len};
     if (problems.len) return false;

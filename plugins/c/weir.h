@@ -18,9 +18,9 @@
  *     };
  *
  * Columns are spelled as in a pipeline file, with the types boolean, bigint,
- * double, string, binary and timestamp, and with `not null` behind a type where no
- * value may be missing. A column that is not set in a row is null there. Timestamps
- * are microseconds since 1970, in UTC.
+ * double, string, binary and timestamp; in a plugin `not null` may stand behind a
+ * type, where no value may be missing. A column that is not set in a row is null
+ * there. Timestamps are microseconds since 1970, in UTC.
  *
  * Compile with -DWEIR_PARSER, -DWEIR_TRANSFORM, -DWEIR_AGGREGATOR or -DWEIR_RULE
  * and the folder of that role on the include path. A plugin that wants whole

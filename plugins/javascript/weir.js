@@ -17,14 +17,15 @@
  *
  * Columns are spelled as in a pipeline file: `"deviceId string, at timestamp"`, with
  * the types boolean, bigint, double, string, binary, timestamp, `array<…>` and
- * `struct<name: type, …>`, and with `not null` behind a type where no value may be
- * missing. A null is `null`; a timestamp is a number of microseconds since 1970, in
- * UTC; a bigint is a number, and a BigInt where a number would not be exact; an array
- * is an array, and a struct an object.
+ * `struct<name: type, …>`; in a plugin `not null` may stand behind a type, where no
+ * value may be missing. A null is `null`; a timestamp is a number of microseconds since
+ * 1970, in UTC; a bigint is a number, and both are a BigInt where a number would not be
+ * exact; an array is an array, and a struct an object.
  *
  * What is thrown rejects the message or row that it was thrown for, and its message
  * is the reason in the dead letters; where a role cannot reject, the host finds the
- * row by itself. There are no clocks, files or networks; `console` writes to the log.
+ * row by itself. There are no files or networks, and `Date.now()` is the time of the
+ * build; `console` writes to the log.
  */
 
 import * as host from "weir:plugin/host@0.1.0";
@@ -38,7 +39,7 @@ export function log(message, level = "info") {
 
 /** Add to a counter, which appears in the progress of the run. */
 export function count(name, by = 1) {
-  host.count(name, BigInt(by));
+  host.count(String(name), unsigned("by", by, 64));
 }
 
 /** The clock of the epoch, in microseconds since 1970; the same in all its calls. */
@@ -47,8 +48,16 @@ export function now() {
 }
 
 const lineTo = (level) => (...values) => log(values.map(shown).join(" "), level);
-const shown = (value) => (typeof value === "string" ? value : (JSON.stringify(value) ?? String(value)));
+const shown = (value) => (typeof value === "string" ? value : asJson(value));
 globalThis.console = { log: lineTo("info"), info: lineTo("info"), debug: lineTo("debug"), warn: lineTo("warn"), error: lineTo("error") };
+
+/** The value of an argument as a BigInt, if it is a number that fits: the bindings
+ * would make another number of it. */
+function unsigned(name, value, bits = 32) {
+  const isWhole = Number.isSafeInteger(value) || typeof value === "bigint";
+  if (isWhole && BigInt.asUintN(bits, BigInt(value)) === BigInt(value)) return BigInt(value);
+  throw new RangeError(`\`${name}\` is ${asJson(value)}: a whole number from 0, below 2^${bits}, is expected`);
+}
 
 // Errors ---------------------------------------------------------------------
 
@@ -66,7 +75,7 @@ export class Problem extends Error {
 
 function described(error, withPlace) {
   if (!(error instanceof Error)) return String(error);
-  if (error instanceof Reject) return error.message;
+  if (error instanceof Reject || error instanceof Misfits) return error.message;
   const place = withPlace ? /^.*@.*$/m.exec(error.stack ?? "") : null;
   return `${error.name}: ${error.message}${place ? ` (${place[0]})` : ""}`;
 }
@@ -86,6 +95,22 @@ function failing(call) {
       throw error instanceof Failed ? error : new Failed({ message: described(error, true) });
     }
   };
+}
+
+/** Let a configuration that throws be refused, with what it throws as the problem. */
+function refusing(configure) {
+  return (...values) => {
+    try {
+      return configure(...values);
+    } catch (error) {
+      if (error instanceof Failed) throw error;
+      throw refused([error instanceof Problem ? error : new Problem("", described(error, true))]);
+    }
+  };
+}
+
+function refused(problems) {
+  return new Failed(problems.map(({ path, message }) => ({ path: String(path), message: String(message) })));
 }
 
 /** The same for calls that cannot fail: the last words are in the log. */
@@ -118,6 +143,26 @@ export function columns(text) {
     }
     return { name, type, nullable: required === undefined };
   });
+}
+
+/** The columns that a property of a plugin spells. */
+function columnsOf(definition, property) {
+  const { [property]: text = "" } = definition;
+  if (typeof text !== "string") {
+    throw new TypeError(`\`${property}\` is ${cut(text)}: a text such as \`name string, n bigint\` is expected`);
+  }
+  try {
+    return columns(text);
+  } catch (error) {
+    throw new Error(`\`${property}\`: ${error.message}`);
+  }
+}
+
+/** The names of a property; a text is one name. */
+function namesOf(property, value) {
+  const names = typeof value === "string" ? [value] : value;
+  if (Array.isArray(names) && names.every((name) => typeof name === "string")) return names;
+  throw new TypeError(`\`${property}\` is ${cut(value)}: names are expected`);
 }
 
 /** What stands between the commas that are not inside of <>. */
@@ -351,7 +396,18 @@ function fits(type, value) {
 }
 
 const isObject = (value) => typeof value === "object" && !Array.isArray(value);
-const asJson = (value) => String(JSON.stringify(value, (_, inside) => (typeof inside === "bigint" ? `${inside}` : inside)));
+
+/** A value as people read it: JSON, and what JSON does not have by its own name. */
+function asJson(value) {
+  const hasNoJson = (inside) => typeof inside === "bigint" || (typeof inside === "number" && !Number.isFinite(inside));
+  if (hasNoJson(value)) return String(value);
+  return String(JSON.stringify(value, (_, inside) => (hasNoJson(inside) ? String(inside) : inside)));
+}
+
+const cut = (value) => asJson(value).slice(0, 80);
+const kindOf = (value) => Object.prototype.toString.call(value).slice(8, -1);
+/** JSON does not show a promise. */
+const told = (value) => (value !== null && isObject(value) ? `a value of type ${kindOf(value)}` : cut(value));
 
 /** Why a row does not fit, none if it does. */
 function misfit(spelled, row) {
@@ -361,8 +417,9 @@ function misfit(spelled, row) {
     if (isNone(value)) {
       if (!nullable) return `column ${name}: no value`;
     } else if (!fits(type, value)) {
-      const text = typeof value === "bigint" ? `${value}` : asJson(value);
-      return `column ${name}: ${text.slice(0, 80)} is no ${spell(type)}`;
+      const isInexact = (type === "bigint" || type === "timestamp") && Number.isInteger(value);
+      const hint = isInexact ? ": a number is not exact beyond 2^53, push a BigInt" : "";
+      return `column ${name}: ${cut(value)} is no ${spell(type)}${hint}`;
     }
   }
   return undefined;
@@ -528,8 +585,10 @@ class Rows {
   /** Reject a part of the message, an element of it or its bytes from start to end;
    * the rows that were pushed stay. */
   reject(reason, { element, start, end } = {}) {
-    const span = start === undefined ? undefined : { start, end };
-    this._rejected.push({ input: this._input, element, span, reason: described(reason) });
+    const index = isNone(element) ? undefined : Number(unsigned("element", element));
+    const hasSpan = !isNone(start) || !isNone(end);
+    const span = hasSpan ? { start: Number(unsigned("start", start)), end: Number(unsigned("end", end)) } : undefined;
+    this._rejected.push({ input: this._input, element: index, span, reason: described(reason) });
   }
 
   /** A field of the message, which `messageFields` names. */
@@ -538,14 +597,25 @@ class Rows {
   }
 }
 
+/** Throw for a result that was meant to be read or to be run, which nobody does. */
+function unread(method, result) {
+  // Generators have a next, promises a then; other results are those of short functions.
+  if (!Array.isArray(result) && typeof result?.next !== "function" && typeof result?.then !== "function") return;
+  const instead = { parse: "push rows", apply: "push rows", judge: "push alerts" }[method] ?? "change the state in place";
+  throw new TypeError(
+    `\`${method}\` returned a value of type ${kindOf(result)}, which is lost: ${instead}, and make it neither async nor a generator`,
+  );
+}
+
 /** Work on each input: one that throws is rejected, and its rows are forgotten. */
-function collect(inputs, spelled, fields, work) {
+function collect(inputs, spelled, fields, method, work) {
   const rows = new Rows(fields);
   for (let input = 0; input < inputs; input++) {
     rows._input = input;
     const [pushed, rejected] = [rows._rows.length, rows._rejected.length];
     try {
-      work(rows, input);
+      const result = work(rows, input);
+      if (result !== undefined) unread(method, result);
     } catch (error) {
       rows._rows.length = rows._origins.length = pushed;
       rows._rejected.length = rejected;
@@ -662,7 +732,9 @@ function keeping(groups) {
 }
 
 function versions({ stateVersion = 1, restorable = [stateVersion] }) {
-  return { stateVersion, restorable: new Uint32Array(restorable) };
+  const version = Number(unsigned("stateVersion", stateVersion));
+  const others = restorable.map((other) => Number(unsigned("restorable", other)));
+  return { stateVersion: version, restorable: new Uint32Array(others) };
 }
 
 function pluginOf({ name, version, description, configSchema = {} }) {
@@ -672,13 +744,11 @@ function pluginOf({ name, version, description, configSchema = {} }) {
 
 /** Hand the configuration to the plugin; throws the problems that it found. */
 function configured(definition, config, input) {
-  let problems;
-  try {
-    problems = definition.configure?.(JSON.parse(config), input) ?? [];
-  } catch (error) {
-    problems = [error instanceof Problem ? error : new Problem("", described(error, true))];
+  const problems = definition.configure?.(JSON.parse(config), input) ?? [];
+  if (!Array.isArray(problems) || !problems.every((problem) => problem instanceof Problem)) {
+    throw new TypeError(`\`configure\` returned ${told(problems)}: nothing, or an array of Problem is expected`);
   }
-  if (problems.length > 0) throw new Failed(problems.map(({ path, message }) => ({ path, message })));
+  if (problems.length > 0) throw refused(problems);
 }
 
 // Roles ----------------------------------------------------------------------
@@ -691,18 +761,19 @@ function configured(definition, config, input) {
  * throws or returns problems. `parse(message, rows)` pushes the rows of a message.
  */
 export function messageParser(definition) {
-  const { messageFields = [] } = definition;
-  let output;
+  let output, messageFields;
   const parser = {
-    configure(config) {
+    configure: refusing((config) => {
       configured(definition, config);
-      output = columns(definition.output);
+      output = columnsOf(definition, "output");
+      messageFields = namesOf("messageFields", definition.messageFields ?? []);
       return { output: schemaOf(output), messageFields };
-    },
+    }),
     parse: failing(({ payload, fields }) => {
       const bytes = new VarBytes(payload);
       const named = Object.fromEntries(messageFields.map((name, index) => [name, read(fields.columns[index], fields.rows)]));
-      return collect(bytes.length, output, named, (rows, input) => definition.parse(new Message(bytes, input), rows));
+      const parse = (rows, input) => definition.parse(new Message(bytes, input), rows);
+      return collect(bytes.length, output, named, "parse", parse);
     }),
   };
   return { plugin: pluginOf(definition), parser };
@@ -719,19 +790,21 @@ export function messageParser(definition) {
 export function rowTransform(definition) {
   let needed, output;
   const transform = {
-    configure(config, schema) {
+    configure: refusing((config, schema) => {
       const there = inputColumns(schema);
       configured(definition, config, there);
-      needed = neededOf(columns(definition.input), there);
-      output = columns(definition.output);
+      needed = neededOf(columnsOf(definition, "input"), there);
+      output = columnsOf(definition, "output");
       const made = new Set(output.map((column) => column.name));
       const others = () => there.map((column) => column.name).filter((name) => !made.has(name));
       const { carried = "*" } = definition;
-      return { columns: needed.names, output: schemaOf(output), carried: carried === "*" ? others() : carried };
-    },
+      const names = carried === "*" ? others() : namesOf("carried", carried);
+      return { columns: needed.names, output: schemaOf(output), carried: names };
+    }),
     apply: failing((batch) => {
       const given = readAll(batch, needed.readers);
-      return collect(batch.rows, output, {}, (rows, row) => definition.apply(rows, ...given.map((values) => values[row])));
+      const apply = (rows, row) => definition.apply(rows, ...given.map((values) => values[row]));
+      return collect(batch.rows, output, {}, "apply", apply);
     }),
   };
   return { plugin: pluginOf(definition), transform };
@@ -748,25 +821,35 @@ export function rowTransform(definition) {
 export function groupAggregator(definition) {
   let needed, output, groups;
   const aggregator = {
-    configure(config, schema) {
+    configure: refusing((config, schema) => {
       const there = inputColumns(schema);
       configured(definition, config, there);
-      needed = neededOf(columns(definition.input), there);
-      output = columns(definition.output);
+      needed = neededOf(columnsOf(definition, "input"), there);
+      output = columnsOf(definition, "output");
       groups = new Groups(definition);
       return { columns: needed.names, output: schemaOf(output), ...versions(definition) };
-    },
+    }),
     update: failing((slots, batch) => {
       eachRow(batch.rows, readAll(batch, needed.readers), [undefined], (row, values) => {
         values[0] = groups.get(slots[row]);
-        definition.update.apply(definition, values);
+        const result = definition.update.apply(definition, values);
+        if (result !== undefined && result !== values[0]) unread("update", result);
       });
     }),
     merge: failing((into, sources) => {
-      into.forEach((slot, index) => definition.merge(groups.get(slot), groups.peek(sources[index])));
+      into.forEach((slot, index) => {
+        const state = groups.get(slot);
+        const result = definition.merge(state, groups.peek(sources[index]));
+        if (result !== undefined && result !== state) unread("merge", result);
+      });
     }),
     evaluate: failing((slots) => {
-      return batchOf(output, Array.from(slots, (slot) => definition.evaluate(groups.peek(slot))));
+      const rows = Array.from(slots, (slot) => definition.evaluate(groups.peek(slot)));
+      for (const row of rows) {
+        if (Array.isArray(row) && row.length === output.length) continue;
+        throw new TypeError(`\`evaluate\` must return an array of ${output.length} values, not ${told(row)}`);
+      }
+      return batchOf(output, rows);
     }),
     ...keeping(() => groups),
   };
@@ -777,19 +860,20 @@ function ruleOf(definition, memory) {
   let needed, groups;
   const isKeyed = memory === "keyed";
   const rule = {
-    configure(config, schema) {
+    configure: refusing((config, schema) => {
       const there = inputColumns(schema);
       configured(definition, config, there);
-      needed = neededOf(columns(definition.input), there);
+      needed = neededOf(columnsOf(definition, "input"), there);
       groups = isKeyed ? new Groups(definition) : undefined;
       return { columns: needed.names, memory, ...versions(definition) };
-    },
+    }),
     evaluate: failing((slots, batch) => {
       const alerts = new Alerts();
       eachRow(batch.rows, readAll(batch, needed.readers), isKeyed ? [alerts, undefined] : [alerts], (row, values) => {
         alerts.row = row;
         if (isKeyed) values[1] = groups.get(slots[row]);
-        definition.judge.apply(definition, values);
+        const result = definition.judge.apply(definition, values);
+        if (result !== undefined) unread("judge", result);
       });
       return alerts._finish();
     }),
@@ -816,22 +900,33 @@ export function keyedRule(definition) {
 
 // Instants -------------------------------------------------------------------
 
-const RFC_3339 = /^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d+))?(Z|[+-]\d\d:\d\d)$/;
+const RFC_3339 = /^((?!0000)\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d+))?(Z|[+-]\d\d:\d\d)$/;
+const DAY_MS = 86_400_000;
+/** So many milliseconds around 1970 are exact as a number of microseconds. */
+const EXACT_MS = 9e12;
 
 /** The instant that an RFC 3339 text such as `2025-10-05T18:40:10Z` names, in
- * microseconds since 1970. Throws for any other text. */
+ * microseconds since 1970: a number, and a BigInt where that would not be exact. Throws
+ * for any other text. */
 export function timestamp(text) {
   // The two usual forms are those that `Date` reads exactly.
   const { length } = text;
   if ((length === 20 || (length === 24 && text[19] === ".")) && text[10] === "T" && text[length - 1] === "Z") {
     const millis = Date.parse(text);
-    if (millis === millis && (text.charCodeAt(8) < 51 || isDay(text, millis))) return millis * 1000;
+    if (millis < EXACT_MS && millis > -EXACT_MS) {
+      // `Date` takes hour 24, which gives midnight, and days behind the end of a month.
+      const tens = text.charCodeAt(8);
+      const isSure = millis % DAY_MS !== 0 && (tens < 50 || (tens === 50 && text.charCodeAt(9) < 57));
+      if (isSure || isDay(text, millis)) return millis * 1000;
+    }
   }
   const [, seconds, fraction = "", offset] = RFC_3339.exec(text) ?? [];
   const millis = seconds === undefined ? NaN : Date.parse(seconds + offset);
   if (Number.isNaN(millis) || !isDay(seconds, Date.parse(`${seconds}Z`))) throw new Reject(`${JSON.stringify(text)} is no timestamp`);
-  return millis * 1000 + Number(fraction.slice(0, 6).padEnd(6, "0"));
+  const micros = Number(fraction.slice(0, 6).padEnd(6, "0"));
+  if (millis < EXACT_MS && millis > -EXACT_MS) return millis * 1000 + micros;
+  return exact(BigInt(millis) * 1000n + BigInt(micros));
 }
 
-/** Whether the month has the day: `Date` may have rolled it over into the next one. */
+/** Whether the day is that of the text: `Date` may have taken it for the next. */
 const isDay = (text, millis) => new Date(millis).getUTCDate() === Number(text.slice(8, 10));

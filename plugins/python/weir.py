@@ -17,9 +17,9 @@ call of `export`, whose results are the classes that the contract asks for:
 
 Columns are spelled as in a pipeline file: `"deviceId string, at timestamp"`,
 with the types boolean, bigint, double, string, binary, timestamp, `array<…>` and
-`struct<name: type, …>`, and with `not null` behind a type where no value may be
-missing. In Python a null is `None`, a timestamp a number of microseconds since
-1970, in UTC, an array a list and a struct a dict.
+`struct<name: type, …>`; in a plugin `not null` may stand behind a type, where no
+value may be missing. In Python a null is `None`, a timestamp a number of
+microseconds since 1970, in UTC, an array a list and a struct a dict.
 
 An exception rejects the message or row that it was raised for, and its text is
 the reason in the dead letters; where a role cannot reject, the host finds the
@@ -27,8 +27,10 @@ row by itself. There are no clocks, files or networks; `print` writes to the log
 """
 
 import json
+import linecache
 import re
 import sys
+import warnings
 from array import array
 from collections import namedtuple
 from datetime import datetime, timedelta, timezone
@@ -48,12 +50,12 @@ _MICROSECOND = timedelta(microseconds=1)
 
 def log(message, level="info"):
     """Write a line to the log of the host: debug, info, warn or error."""
-    _host.log(_host.Level[level.upper()], str(message))
+    _host.log(_host.Level[level.upper()], _text(message))
 
 
 def count(name, by=1):
     """Add to a counter, which appears in the progress of the run."""
-    _host.count(name, by)
+    _host.count(_text(name), _unsigned("by", by, bits=64))
 
 
 def now():
@@ -77,6 +79,26 @@ class _Log:
         pass
 
 
+# Warnings and traces show lines of the source, but there are no files to read.
+warnings.formatwarning = lambda message, category, *_: f"{category.__name__}: {message}\n"
+linecache.updatecache = lambda *_: []
+
+
+# What the bindings take: all else would be a trap without a reason -----------
+
+
+def _text(value):
+    """A text for people, in which half of a surrogate pair is a question mark."""
+    return str(value).encode(errors="replace").decode()
+
+
+def _unsigned(name, value, bits=32):
+    """The value of an argument, if it is a number that fits."""
+    if isinstance(value, int) and 0 <= value < 1 << bits:
+        return value
+    raise ValueError(f"`{name}` is {value!r:.80}: a whole number from 0, below 2^{bits}, is expected")
+
+
 # Errors --------------------------------------------------------------------
 
 
@@ -95,8 +117,8 @@ class Reject(Exception):
 
 def _describe(error, place=False):
     """An exception in a line, with the place in the plugin where it was raised."""
-    if isinstance(error, Reject):
-        return str(error)
+    if isinstance(error, (Reject, _Misfits)):
+        return _text(error)
     text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     if place:
         trace, inside = error.__traceback__, None
@@ -107,7 +129,7 @@ def _describe(error, place=False):
         if inside:
             file = inside.tb_frame.f_code.co_filename.rpartition("/")[2]
             text += f" ({file}, line {inside.tb_lineno})"
-    return text
+    return _text(text)
 
 
 def _failing(call):
@@ -118,10 +140,31 @@ def _failing(call):
             return call(*arguments)
         except Err:
             raise
-        except Exception as error:
+        except BaseException as error:
             raise Err(_wit.Error(_describe(error, place=True))) from None
 
     return guarded
+
+
+def _refusing(configure):
+    """Let a configuration that raises be refused, with the exception as the problem."""
+
+    def guarded(*arguments):
+        sys.stdout, sys.stderr = _Log("info"), _Log("warn")
+        try:
+            return configure(*arguments)
+        except Err:
+            raise
+        except Problem as problem:
+            raise _refused([problem]) from None
+        except BaseException as error:
+            raise _refused([Problem("", _describe(error, place=True))]) from None
+
+    return guarded
+
+
+def _refused(problems):
+    return Err([_wit.Problem(_text(problem.path), _text(problem.message)) for problem in problems])
 
 
 def _trapping(call):
@@ -204,8 +247,26 @@ def _spell(kind):
     return kind
 
 
-def _columns(spelled):
-    return columns(spelled) if isinstance(spelled, str) else list(spelled)
+def _columns(plugin, attribute):
+    """The columns that an attribute of a plugin names: a text, or a list of them."""
+    spelled = getattr(plugin, attribute)
+    if isinstance(spelled, str):
+        try:
+            return columns(spelled)
+        except ValueError as error:
+            raise ValueError(f"`{attribute}`: {error}") from None
+    if isinstance(spelled, (list, tuple)) and all(isinstance(column, Column) for column in spelled):
+        return list(spelled)
+    raise TypeError(f"`{attribute}` is {spelled!r:.80}: a text such as `name string, n bigint` is expected")
+
+
+def _names(plugin, attribute):
+    """The names of an attribute; a text is one name."""
+    names = getattr(plugin, attribute)
+    names = [names] if isinstance(names, str) else list(names)
+    if not all(isinstance(name, str) for name in names):
+        raise TypeError(f"`{attribute}` is {names!r:.80}: names are expected")
+    return names
 
 
 def _schema(spelled):
@@ -476,19 +537,25 @@ class Rows:
     def reject(self, reason, element=None, start=None, end=None):
         """Reject a part of the message, an element of it or its bytes from start
         to end; the rows that were pushed stay."""
-        span = None if start is None else _wit.Span(start, end)
-        self._rejected.append(_wit.Rejection(self._input, element, span, str(reason)))
+        if element is not None:
+            _unsigned("element", element)
+        span = None
+        if start is not None or end is not None:
+            span = _wit.Span(_unsigned("start", start), _unsigned("end", end))
+        self._rejected.append(_wit.Rejection(self._input, element, span, _text(reason)))
 
     def field(self, name):
         """A field of the message, which `message_fields` names."""
         return self._fields[name][self._input]
 
-    def _each(self, inputs, work):
+    def _each(self, inputs, method, work):
         """Work on each input; what raises is rejected, and its rows are forgotten."""
         for self._input, values in enumerate(inputs):
             rows, rejected = len(self._rows), len(self._rejected)
             try:
-                work(*values)
+                result = work(*values)
+                if result is not None:
+                    _unread(method, result)
             except Exception as error:
                 del self._rows[rows:], self._origins[rows:], self._rejected[rejected:]
                 self.reject(_describe(error))
@@ -503,7 +570,7 @@ class Rows:
         # An input goes as a whole, as if it had raised the reason itself.
         kept = [index for index, origin in enumerate(self._origins) if origin not in reasons]
         rejected = [rejection for rejection in self._rejected if rejection.input not in reasons]
-        rejected += [_wit.Rejection(origin, None, None, reason) for origin, reason in reasons.items()]
+        rejected += [_wit.Rejection(origin, None, None, _text(reason)) for origin, reason in reasons.items()]
         rejected.sort(key=lambda rejection: rejection.input)
         return batch(spelled, [self._rows[row] for row in kept]), [self._origins[row] for row in kept], rejected
 
@@ -622,7 +689,7 @@ class Alerts:
     def push(self, kind, severity, message):
         """Append an alert of the row that is judged."""
         for texts, text in zip(self._texts, (kind, severity, message)):
-            texts.append(str(text).encode())
+            texts.append(str(text).encode(errors="replace"))
         self._rows.append(self._row)
 
 
@@ -662,18 +729,28 @@ def _rows(batch, readers):
     return zip(*[reader(columns) for reader in readers])
 
 
+def _unread(method, result):
+    """Raise for a result that was meant to be read or to be run, which nobody does."""
+    if isinstance(result, (list, tuple)) or any(hasattr(result, name) for name in _RUN):
+        instead = {"parse": "push rows", "apply": "push rows", "judge": "push alerts"}
+        raise TypeError(
+            f"`{method}` returned a value of type {type(result).__name__}, which is lost: "
+            f"{instead.get(method, 'change the state in place')}, and make it neither async nor a generator"
+        )
+
+
+#: What generators and coroutines have.
+_RUN = ("__next__", "__anext__", "__await__")
+
+
 def _configured(make, config, *input):
     """An instance that has taken its configuration; raises the problems that it found."""
-    sys.stdout, sys.stderr = _Log("info"), _Log("warn")
-    try:
-        plugin = make()
-        problems = list(plugin.configure(json.loads(config), *input) or ())
-    except Problem as problem:
-        problems = [problem]
-    except Exception as error:
-        problems = [Problem("", _describe(error, place=True))]
+    plugin = make()
+    problems = plugin.configure(json.loads(config), *input) or []
+    if not isinstance(problems, (list, tuple)) or not all(isinstance(problem, Problem) for problem in problems):
+        raise TypeError(f"`configure` returned {problems!r:.80}: nothing, or a list of weir.Problem is expected")
     if problems:
-        raise Err([_wit.Problem(problem.path, problem.message) for problem in problems])
+        raise _refused(problems)
     return plugin
 
 
@@ -706,16 +783,16 @@ class _Single:
 
 def _parser(make):
     class Parser(_Single):
+        @_refusing
         def configure(self, config, stored):
             self.plugin = _configured(make, config)
-            self.output, fields = _columns(self.plugin.output), list(self.plugin.message_fields)
-            return _exports.parser.ParserInfo(_schema(self.output), fields)
+            self.output, self.fields = _columns(self.plugin, "output"), _names(self.plugin, "message_fields")
+            return _exports.parser.ParserInfo(_schema(self.output), self.fields)
 
         @_failing
         def parse(self, chunk):
-            names, parse = self.plugin.message_fields, self.plugin.parse
-            rows = Rows({name: read(column) for name, column in zip(names, chunk.fields.columns)})
-            rows._each(((message, rows) for message in _read_bytes(chunk.payload)), parse)
+            rows = Rows({name: read(column) for name, column in zip(self.fields, chunk.fields.columns)})
+            rows._each(((message, rows) for message in _read_bytes(chunk.payload)), "parse", self.plugin.parse)
             return _exports.parser.Parsed(*rows._finish(self.output))
 
     return Parser
@@ -723,20 +800,22 @@ def _parser(make):
 
 def _transform(make):
     class Transform(_Single):
+        @_refusing
         def configure(self, config, input):
             self.plugin = plugin = _configured(make, config, input_columns(input))
-            self.output = _columns(plugin.output)
-            names, self.readers = _needed(_columns(plugin.input), input)
-            carried = plugin.carried
-            if carried == "*":
+            self.output = _columns(plugin, "output")
+            names, self.readers = _needed(_columns(plugin, "input"), input)
+            if plugin.carried == "*":
                 made = {column.name for column in self.output}
                 carried = [column.name for column in input_columns(input) if column.name not in made]
-            return _exports.transform.TransformInfo(names, _schema(self.output), list(carried))
+            else:
+                carried = _names(plugin, "carried")
+            return _exports.transform.TransformInfo(names, _schema(self.output), carried)
 
         @_failing
         def apply(self, batch):
             rows = Rows()
-            rows._each(((rows, *values) for values in _rows(batch, self.readers)), self.plugin.apply)
+            rows._each(((rows, *values) for values in _rows(batch, self.readers)), "apply", self.plugin.apply)
             return _exports.transform.Transformed(*rows._finish(self.output))
 
     return Transform
@@ -747,8 +826,8 @@ class _Keeping(_Single):
 
     def _keep(self):
         self.groups = _Groups(self.plugin)
-        version = self.plugin.state_version
-        return version, list(self.plugin.restorable or (version,))
+        version = _unsigned("state_version", self.plugin.state_version)
+        return version, [_unsigned("restorable", version) for version in self.plugin.restorable or (version,)]
 
     @_trapping
     def release(self, groups):
@@ -765,26 +844,38 @@ class _Keeping(_Single):
 
 def _aggregator(make):
     class Aggregator(_Keeping):
+        @_refusing
         def configure(self, config, input):
             self.plugin = _configured(make, config, input_columns(input))
-            self.output = _columns(self.plugin.output)
-            names, self.readers = _needed(_columns(self.plugin.input), input)
+            self.output = _columns(self.plugin, "output")
+            names, self.readers = _needed(_columns(self.plugin, "input"), input)
             return _exports.aggregator.AggregatorInfo(names, _schema(self.output), *self._keep())
 
         @_failing
         def update(self, groups, batch):
             get, update = self.groups.get, self.plugin.update
             for group, values in zip(groups, _rows(batch, self.readers), strict=True):
-                update(get(group), *values)
+                state = get(group)
+                result = update(state, *values)
+                if result is not None and result is not state:
+                    _unread("update", result)
 
         @_failing
         def merge(self, into, sources):
             for group, source in zip(into, sources, strict=True):
-                self.plugin.merge(self.groups.get(group), self.groups.peek(source))
+                state = self.groups.get(group)
+                result = self.plugin.merge(state, self.groups.peek(source))
+                if result is not None and result is not state:
+                    _unread("merge", result)
 
         @_failing
         def evaluate(self, groups):
-            return batch(self.output, [tuple(self.plugin.evaluate(self.groups.peek(group))) for group in groups])
+            rows = [self.plugin.evaluate(self.groups.peek(group)) for group in groups]
+            for row in rows:
+                if not isinstance(row, (tuple, list)) or len(row) != len(self.output):
+                    wanted = f"a tuple of {len(self.output)} values"
+                    raise TypeError(f"`evaluate` must return {wanted}, not {row!r:.80}")
+            return batch(self.output, rows)
 
     return Aggregator
 
@@ -793,9 +884,10 @@ def _rule(make):
     keyed = issubclass(make, KeyedRule)
 
     class Rule(_Keeping):
+        @_refusing
         def configure(self, config, input):
             self.plugin = _configured(make, config, input_columns(input))
-            names, self.readers = _needed(_columns(self.plugin.input), input)
+            names, self.readers = _needed(_columns(self.plugin, "input"), input)
             memory = _exports.rule.Memory.KEYED if keyed else _exports.rule.Memory.STATELESS
             kept = self._keep() if keyed else (1, [1])
             return _exports.rule.RuleInfo(names, memory, *kept)
@@ -806,11 +898,15 @@ def _rule(make):
             if keyed:
                 get = self.groups.get
                 for group, values in zip(groups, _rows(batch, self.readers), strict=True):
-                    judge(alerts, get(group), *values)
+                    result = judge(alerts, get(group), *values)
+                    if result is not None:
+                        _unread("judge", result)
                     alerts._row += 1
             else:
                 for values in _rows(batch, self.readers):
-                    judge(alerts, *values)
+                    result = judge(alerts, *values)
+                    if result is not None:
+                        _unread("judge", result)
                     alerts._row += 1
             return _exports.rule.Alerts(alerts._rows, *map(_var_bytes, alerts._texts))
 
@@ -829,14 +925,19 @@ _ROLES = {
 # Instants ------------------------------------------------------------------
 
 
+# `fromisoformat` takes other forms of ISO 8601, too, which leave more to guess.
+_is_rfc_3339 = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T(?:[01][0-9]|2[0-3]):[0-9]{2}:[0-9]{2}(?:\.[0-9]+)?"
+    r"(?:Z|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])"
+).fullmatch
+
+
 def timestamp(text):
     """The instant that an RFC 3339 text such as `2025-10-05T18:40:10Z` names, in
     microseconds since 1970. Raises ValueError for any other text."""
-    instant = datetime.fromisoformat(text)
-    # Other forms of ISO 8601 leave more to guess.
-    if instant.tzinfo is None or text[4:17:3] != "--T::":
+    if not _is_rfc_3339(text):
         raise ValueError(f"{text!r} is no date with a time of day and an offset")
-    return (instant - _EPOCH) // _MICROSECOND
+    return (datetime.fromisoformat(text) - _EPOCH) // _MICROSECOND
 
 
 def to_datetime(micros):
