@@ -188,12 +188,179 @@ fn states_that_cannot_be_moved_fail_a_case() {
 }
 
 #[test]
+fn states_that_cannot_be_merged_fail_a_case() {
+    for (mode, why) in [
+        ("trap-in-merge", "trapped, as configured"),
+        ("error-in-merge", "failed, as configured"),
+        ("trap-in-release", "trapped in release, as configured"),
+    ] {
+        let folder = project("aggregator");
+        let settings = format!("{COLUMNS}config = {{ mode = \"{mode}\" }}\n");
+        // A row alone is merged into an empty group.
+        for (name, input) in [("several", NUMBERS), ("alone", "{\"key\":\"a\",\"number\":1}\n")] {
+            case(folder.path(), name, &[("case.toml", &settings), ("input.jsonl", input)]);
+            let printed = fail(folder.path(), &["plugin", "test", "--case", name, "--update"], 5);
+            for part in ["the states of two parts cannot be merged", why, "`merge` must fold"] {
+                assert!(printed.contains(part), "{mode} {name}: {part}: {printed}");
+            }
+        }
+    }
+}
+
+#[test]
+fn groups_that_fail_are_told_by_their_keys() {
+    let folder = project("aggregator");
+    let settings = format!("{COLUMNS}config = {{ mode = \"error-in-evaluate\" }}\n");
+    let expected = ("expected.jsonl", "");
+    case(folder.path(), "keyed", &[("case.toml", &settings), ("input.jsonl", NUMBERS), expected]);
+    let alone = settings.replace("key = [\"key\"]\n", "");
+    case(folder.path(), "without-key", &[("case.toml", &alone), ("input.jsonl", NUMBERS), expected]);
+    let printed = fail(folder.path(), &["plugin", "test"], 5);
+    for part in [
+        "group {\"key\":\"a\"}: the plugin failed: failed, as configured",
+        "group {\"key\":\"b\"}: ",
+        "the group of all rows: ",
+        "pass over what cannot be processed",
+    ] {
+        assert!(printed.contains(part), "{part}: {printed}");
+    }
+    fs::write(folder.path().join("rows.jsonl"), NUMBERS).unwrap();
+    let printed = fail(folder.path(), &["plugin", "run", ".", "--input", "rows.jsonl"], 5);
+    for part in ["| group |", "| {\"key\":\"b\"} |", "the plugin fails for group {\"key\":\"a\"}: "] {
+        assert!(printed.contains(part), "{part}: {printed}");
+    }
+    assert!(!printed.contains("\"number\":1"), "no row is to blame: {printed}");
+}
+
+#[test]
+fn roles_that_cannot_reject_are_not_told_to() {
+    for (role, keyed) in [("aggregator", false), ("rule", false), ("rule", true)] {
+        for mode in ["trap", "error"] {
+            let folder = project(role);
+            let settings = format!("{COLUMNS}config = {{ mode = \"{mode}\", poison = 2, keyed = {keyed} }}\n");
+            case(folder.path(), "poisoned", &[("case.toml", &settings), ("input.jsonl", NUMBERS)]);
+            let printed = fail(folder.path(), &["plugin", "test", "--update"], 5);
+            for part in ["input 1: the plugin ", "pass over what cannot be processed"] {
+                assert!(printed.contains(part), "{role} {mode}: {part}: {printed}");
+            }
+            assert!(!printed.contains("with a reason"), "{role} {mode}: {printed}");
+        }
+    }
+}
+
+#[test]
+fn regression_what_is_no_integer_does_not_equal_one() {
+    let folder = project("aggregator");
+    let sums = ["{\"key\":\"a\",\"sum\":4.9}\n{\"key\":\"b\",\"sum\":2}\n", "{\"key\":\"a\",\"sum\":4}\n"];
+    let schema = ("schema.txt", "key string\nsum bigint\n");
+    let settings = ("case.toml", COLUMNS);
+    case(folder.path(), "output", &[settings, schema, ("input.jsonl", NUMBERS), ("expected.jsonl", sums[0])]);
+    let printed = fail(folder.path(), &["plugin", "test"], 5);
+    for part in ["expected.jsonl:1 is no row", "`sum`", "found 4.9", "+{\"key\":\"a\",\"sum\":4}"] {
+        assert!(printed.contains(part), "{part}: {printed}");
+    }
+    let rows = |number: &str| format!("{{\"key\":\"a\",\"number\":3}}\n{{\"key\":\"a\",\"number\":{number}}}\n");
+    for number in ["1.99", "\"1\""] {
+        let rows = rows(number);
+        case(folder.path(), "input", &[settings, schema, ("input.jsonl", &rows), ("expected.jsonl", sums[1])]);
+        fs::write(folder.path().join("rows.jsonl"), &rows).unwrap();
+        let columns = "key string, number bigint";
+        let run = ["plugin", "run", "builtin:identity", "--input", "rows.jsonl", "--schema", columns];
+        for printed in [fail(folder.path(), &["plugin", "test", "--case", "input"], 5), fail(folder.path(), &run, 4)] {
+            for part in [".jsonl:2: this is no row", "`number`", &format!("found {number}")] {
+                assert!(printed.contains(part), "{part}: {printed}");
+            }
+        }
+    }
+}
+
+#[test]
+fn regression_not_null_and_output_are_read_as_columns() {
+    let folder = project("aggregator");
+    let settings =
+        "schema = \"key string, number bigint not null\"\nkey = [\"key\"]\noutput = \"key  string, sum int\"\n";
+    let input = "{\"key\":null,\"number\":1}\n{\"key\":\"b\",\"number\":2}\n";
+    let expected = "{\"key\":null,\"sum\":1}\n{\"key\":\"b\",\"sum\":2}\n";
+    case(folder.path(), "sums", &[("case.toml", settings), ("input.jsonl", input), ("expected.jsonl", expected)]);
+    assert!(succeed(folder.path(), &["plugin", "test"]).contains("1 case passed"));
+    case(folder.path(), "sums", &[("case.toml", &settings.replace("sum int", "total int"))]);
+    let printed = fail(folder.path(), &["plugin", "test"], 5);
+    assert!(printed.contains("-total bigint") && printed.contains("change `output` in case.toml"), "{printed}");
+    fs::write(folder.path().join("rows.jsonl"), "{\"t\": 1.5}\n").unwrap();
+    for schema in ["t double not null, s string", "s string, t double NOT NULL"] {
+        let run = ["plugin", "run", "builtin:identity", "--input", "rows.jsonl", "--schema", schema, "--json"];
+        let printed = succeed(folder.path(), &run);
+        assert!(printed.contains("\"t\":1.5") && printed.contains("\"s\":null"), "{schema}: {printed}");
+    }
+}
+
+#[test]
+fn regression_a_case_that_is_wrong_fails_alone() {
+    let folder = project("parser");
+    let files = [("input.jsonl", "\"one\"\n"), ("expected.jsonl", "{\"text\":\"one\"}\n")];
+    case(folder.path(), "a-fine", &files);
+    case(folder.path(), "b-misspelt", &[("inputs.jsonl", "\"one\"\n"), files[1]]);
+    case(folder.path(), "c-toml", &[("case.toml", "config ="), files[0], files[1]]);
+    case(folder.path(), "d-json", &[("input.jsonl", "one\n"), files[1]]);
+    case(folder.path(), "e-fine", &files);
+    case(folder.path(), "_shared", &[("notes.txt", "")]);
+    let printed = fail(folder.path(), &["plugin", "test"], 5);
+    for part in [
+        "ok    a-fine",
+        "FAIL  b-misspelt",
+        "b-misspelt has no input.jsonl: write the input to it",
+        "FAIL  c-toml",
+        "FAIL  d-json",
+        "input.jsonl:1: this is no message",
+        "ok    e-fine",
+        "3 of 5 cases failed",
+    ] {
+        assert!(printed.contains(part), "{part}: {printed}");
+    }
+    assert!(!printed.contains("_shared"), "{printed}");
+    assert!(succeed(folder.path(), &["plugin", "test", "--case", "e-fine"]).contains("1 case passed"));
+}
+
+#[test]
+fn regression_large_inputs_are_taken_in_chunks() {
+    // All rows of an input are more than one call may return.
+    let folder = project("parser");
+    let files = [("case.toml", "limits.rows = 70_000\n"), ("input.jsonl", "\"one\"\n")];
+    case(folder.path(), "limited", &files);
+    let lines: String = (0..150_000).map(|line| format!("reading-{line:010}\n")).collect();
+    fs::write(folder.path().join("lines.log"), lines).unwrap();
+    let printed = succeed(folder.path(), &["plugin", "run", ".", "--input", "lines.log", "--limit", "2"]);
+    assert!(printed.contains("150000 rows from 150000 messages, 0 rejected, 0 failed"), "{printed}");
+
+    let folder = project("transform");
+    let settings = "limits.rows = 10_000\nschema = \"text string\"\nconfig = { mode = \"trap\", when = \"poison\" }\n";
+    case(folder.path(), "limited", &[("case.toml", settings), ("input.jsonl", "{\"text\":\"fine\"}\n")]);
+    let row = |row: usize| format!("{{\"text\":\"{}\"}}\n", if row == 15_000 { "poison" } else { "fine" });
+    fs::write(folder.path().join("rows.jsonl"), (0..20_000).map(row).collect::<String>()).unwrap();
+    let printed = fail(folder.path(), &["plugin", "run", ".", "--input", "rows.jsonl", "--limit", "2"], 5);
+    for part in ["19999 rows from 20000 rows, 0 rejected, 1 failed", "the plugin fails for input 15000: "] {
+        assert!(printed.contains(part), "{part}: {printed}");
+    }
+}
+
+#[test]
+fn regression_the_header_of_each_file_is_no_row() {
+    crate::binary();
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("a.csv"), "id\n1\n").unwrap();
+    fs::write(folder.path().join("b.csv"), "id\n2\n").unwrap();
+    let columns = "{\"columns\": \"id bigint\"}";
+    let run = ["plugin", "run", "builtin:csv", "--input", "a.csv", "b.csv", "--config", columns, "--json"];
+    assert_eq!(succeed(folder.path(), &run), "{\"id\":1}\n{\"id\":2}\n");
+}
+
+#[test]
 fn projects_and_cases_that_are_wrong_say_what_would_be_right() {
     let folder = project("rule");
     let printed = fail(folder.path(), &["plugin", "test"], 2);
     assert!(printed.contains("there are no cases") && printed.contains("input.jsonl"), "{printed}");
     case(folder.path(), "one", &[("input.jsonl", "{}"), ("case.toml", "shcema = []")]);
-    let printed = fail(folder.path(), &["plugin", "test"], 2);
+    let printed = fail(folder.path(), &["plugin", "test"], 5);
     assert!(printed.contains("unknown field `shcema`") && printed.contains("case.toml"), "{printed}");
     let printed = fail(folder.path(), &["plugin", "test", "--case", "two"], 2);
     assert!(printed.contains("there is no case `two`: there are one"), "{printed}");
@@ -312,6 +479,10 @@ fn a_mended_parser_is_tried_on_the_dead_letters() {
     let mended: Vec<&str> = again.into_iter().chain(["--config", "{\"columns\": \"id string\"}", "--json"]).collect();
     let rows = succeed(folder.path(), &mended);
     assert!(rows.contains("{\"id\":\"x\"}") && rows.contains("{\"id\":\"y\"}"), "{rows}");
+    // What a file begins with is not among what is known of a letter.
+    let other = ["plugin", "run", "builtin:csv", "--dead-letters", "pipeline.toml"];
+    let printed = fail(folder.path(), &other, 2);
+    assert!(printed.contains("`header`: known here are file_path, file_name, position: try it in a case"), "{printed}");
     assert_eq!(succeed(folder.path(), &["table", "history", "data/t"]), before, "no table is touched");
 }
 

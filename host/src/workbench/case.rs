@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::input::{Input, Messages, Rows, messages_of_lines};
-use super::json_rows::{as_columns, from_lines};
+use super::json_rows::{as_columns, column_texts, from_lines};
 use crate::config::{duration_of, size_of};
 use crate::plugin::{Grants, Limits, Role};
 use crate::{Error, Result};
@@ -76,8 +76,6 @@ enum Grant {
 /// A case of a project.
 #[derive(Debug)]
 pub struct Case {
-    /// The name of its folder.
-    pub name: String,
     /// The folder.
     pub(super) folder: PathBuf,
     /// The plugin's configuration.
@@ -92,7 +90,8 @@ pub struct Case {
     pub(super) output: Option<Vec<String>>,
 }
 
-/// The cases of a project, by name.
+/// The cases of a project, by name: each folder in `tests/`, but those whose names
+/// begin with `.` or `_`.
 ///
 /// # Errors
 /// Config if there is none.
@@ -102,8 +101,10 @@ pub fn cases_of(project: &Path) -> Result<Vec<PathBuf>> {
         let shape = "a case is a folder in it, with an `input.jsonl`";
         Error::config(format!("there are no cases in {}: {shape}", folder.display())).because(error)
     })?;
+    // Such as `.git` and `__pycache__`.
+    let is_hidden = |path: &Path| case_name(path).starts_with(['.', '_']);
     let mut cases: Vec<PathBuf> =
-        entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| path.join(INPUT).is_file()).collect();
+        entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| path.is_dir() && !is_hidden(path)).collect();
     cases.sort_unstable();
     match cases.is_empty() {
         false => Ok(cases),
@@ -112,6 +113,11 @@ pub fn cases_of(project: &Path) -> Result<Vec<PathBuf>> {
             folder.display()
         ))),
     }
+}
+
+/// The name of a case: that of its folder.
+pub fn case_name(folder: &Path) -> String {
+    folder.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 impl Case {
@@ -132,8 +138,13 @@ impl Case {
         };
         let (schema, stored, fields) =
             (columns("schema", file.schema)?, columns("stored", file.stored)?, columns("fields", file.fields)?);
+        let output = columns("output", file.output)?.map(|output| column_texts(&output));
         let place = folder.join(INPUT);
-        let text = read_if_there(&place)?.unwrap_or_default();
+        let text = read_if_there(&place)?.ok_or_else(|| {
+            let remedy = "write the input to it, one JSON value a line; or let the name of the folder begin with `_` if \
+                          it is no case";
+            Error::config(format!("{} has no {INPUT}: {remedy}", folder.display()))
+        })?;
         let input = match (role, schema) {
             (Role::Parser | Role::Inference, None) => {
                 let mut messages = messages_of_lines(&text, &place.display().to_string())?;
@@ -162,13 +173,12 @@ impl Case {
             }
         };
         Ok(Self {
-            name: folder.file_name().unwrap_or_default().to_string_lossy().into_owned(),
             folder: folder.to_owned(),
             config: file.config.map_or_else(|| Value::Object(serde_json::Map::new()), |table| as_json(table.into())),
             limits,
             now_us: file.now.map_or(Ok(0), |now| micros(&now)).map_err(&wrong)?,
             input,
-            output: file.output.map(Texts::into_vec),
+            output,
         })
     }
 }
@@ -265,5 +275,20 @@ mod tests {
         check(Role::Rule, &format!("{columns}limits.deadline = \"0s\""), "{}", "limits.deadline: it must be longer");
         check(Role::Rule, columns, "{\"a\":1}\n{\"b\":1}\n", "input.jsonl:2: this is no row of the columns a double");
         check(Role::Parser, "now = 2025-10-05", "1", "now: write a time with its zone");
+        check(Role::Parser, "output = \"a duoble\"", "1", "output: there is no type `duoble`");
+        let nothing = tempfile::tempdir().unwrap();
+        let error = Case::read(nothing.path(), Role::Parser).unwrap_err().to_string();
+        assert!(error.contains("has no input.jsonl: write the input to it"), "{error}");
+    }
+
+    #[test]
+    fn every_folder_is_a_case_unless_its_name_says_otherwise() {
+        let project = tempfile::tempdir().unwrap();
+        for name in ["b", "a", "_shared", ".git", "__pycache__"] {
+            std::fs::create_dir_all(project.path().join(CASES).join(name)).unwrap();
+        }
+        std::fs::write(project.path().join(CASES).join("README.md"), "").unwrap();
+        let names: Vec<String> = cases_of(project.path()).unwrap().iter().map(|case| case_name(case)).collect();
+        assert_eq!(names, ["a", "b"]);
     }
 }

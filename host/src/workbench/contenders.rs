@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::figures::{Calls, Figures};
 use super::input::{Input, Messages, Rows, pick_fields};
-use super::trial::{Outcome, Trial, groups_of, rule_groups};
+use super::trial::{CHUNK_BYTES, CHUNK_ROWS, Outcome, Trial, groups_of, rule_groups};
 use crate::plugin::{
     self, Aggregator, CallStats, ComponentSource, FailurePolicy, Grants, Inference, Library, Limits, OnFailure, Parser,
     Plugin, Role, Rule, StepSettings, Transform, take_rows,
@@ -19,10 +19,6 @@ use crate::plugin::{
 use crate::source::generator::GeneratorSettings;
 use crate::{Error, Result};
 
-/// About the bytes of a chunk of messages, as in a pipeline by default.
-const CHUNK_BYTES: usize = 1 << 20;
-/// Rows of a chunk: about what comes out of one of messages.
-const CHUNK_ROWS: usize = 8192;
 /// Chunks of one pass.
 const CHUNKS: usize = 1;
 /// Columns that the bundled aggregator looks at.
@@ -203,7 +199,7 @@ impl Contest {
         let outcome = trial.run(input).map_err(|error| error.during(&name))?;
         if let Some(fault) = outcome.faults.first() {
             let advice = "`weir plugin run` and `weir plugin test` show more";
-            return Err(Error::plugin(format!("{name} fails for input {}: {}: {advice}", fault.input, fault.reason)));
+            return Err(Error::plugin(format!("{name} fails for {}: {}: {advice}", fault.at, fault.reason)));
         }
         if outcome.rows.num_rows() == 0 && !outcome.rejected.is_empty() {
             let reason = &outcome.rejected[0].reason;
@@ -214,7 +210,7 @@ impl Contest {
         let (work, rows, bytes) = match input {
             Input::Messages(messages) => {
                 let parser = Box::new(trial.parser(messages)?);
-                let fields = pick_fields(&messages.fields, parser.message_fields(), messages.len())?;
+                let fields = pick_fields(messages, parser.message_fields())?;
                 let rows = outcome.rows.num_rows();
                 (Work::Parse { parser, chunk: messages.clone(), fields }, rows, messages.payload.len())
             }

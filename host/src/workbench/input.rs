@@ -1,5 +1,6 @@
 //! What a trial runs over: messages for a parser, rows for the other roles.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, TimestampMicrosecondArray, new_null_array};
@@ -34,8 +35,20 @@ pub struct Messages {
     pub offsets: Vec<i32>,
     /// One row for each message.
     pub fields: RecordBatch,
+    /// Who knows these fields.
+    pub fields_from: FieldsFrom,
     /// The schema that the host keeps for the source, where it does.
     pub stored: Option<SchemaRef>,
+}
+
+/// Who knows the fields of messages, which says what to do about one that is missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum FieldsFrom {
+    /// Whoever writes a case.
+    #[default]
+    Case,
+    /// The host, which knows no others here.
+    Host,
 }
 
 /// Rows, and which of their columns make the groups.
@@ -49,7 +62,8 @@ pub struct Rows {
 
 impl Default for Messages {
     fn default() -> Self {
-        Self { payload: Vec::new(), offsets: vec![0], fields: no_fields(0), stored: None }
+        let (fields, fields_from) = (no_fields(0), FieldsFrom::default());
+        Self { payload: Vec::new(), offsets: vec![0], fields, fields_from, stored: None }
     }
 }
 
@@ -75,6 +89,28 @@ impl Messages {
         self.offsets.push(end);
         self.fields = no_fields(self.len());
         Ok(())
+    }
+
+    /// The messages of each chunk, as a pipeline cuts them: a chunk has at most so
+    /// many bytes, or one message. At least one chunk, which may be empty.
+    pub(super) fn chunks(&self, chunk_bytes: usize) -> Vec<Range<usize>> {
+        let (mut chunks, mut start) = (Vec::new(), 0);
+        for message in 0..self.len() {
+            let bytes = self.offsets[message + 1].abs_diff(self.offsets[start]) as usize;
+            if bytes > chunk_bytes && message > start {
+                chunks.push(start..message);
+                start = message;
+            }
+        }
+        chunks.push(start..self.len());
+        chunks
+    }
+
+    /// The bytes of these messages, and where each of them starts and ends in those.
+    pub(super) fn part(&self, range: &Range<usize>) -> (&[u8], Vec<i32>) {
+        let offsets = &self.offsets[range.start..=range.end];
+        let (start, end) = (self.offsets[range.start], self.offsets[range.end]);
+        (&self.payload[start as usize..end as usize], offsets.iter().map(|offset| offset - start).collect())
     }
 
     /// The bytes of each.
@@ -137,12 +173,18 @@ fn compact(json: &str) -> String {
     out
 }
 
-/// The messages of a file, as a pipeline with this format takes them.
+/// The messages of a file, as a pipeline with this format takes them; returns where
+/// in the file each begins.
 ///
 /// # Errors
 /// Data if the file is larger than 2 GiB.
-pub fn messages_of_bytes(bytes: &[u8], format: FileFormat, into: &mut Messages) -> Result<()> {
-    frames(bytes, format).into_iter().try_for_each(|range| into.push(&bytes[range]))
+pub fn messages_of_bytes(bytes: &[u8], format: FileFormat, into: &mut Messages) -> Result<Vec<i64>> {
+    let mut positions = Vec::new();
+    for range in frames(bytes, format) {
+        positions.push(i64::try_from(range.start).unwrap_or(i64::MAX));
+        into.push(&bytes[range])?;
+    }
+    Ok(positions)
 }
 
 impl Rows {
@@ -181,14 +223,28 @@ impl Rows {
     }
 }
 
-/// Columns for the messages of an input, those that are not there being null.
-pub(super) fn pick_fields(fields: &RecordBatch, names: &[String], messages: usize) -> Result<RecordBatch> {
+/// The message fields of these names, those without values being null.
+///
+/// # Errors
+/// Config, naming the field that is not known.
+pub(super) fn pick_fields(messages: &Messages, names: &[String]) -> Result<RecordBatch> {
+    let (fields, messages, from) = (&messages.fields, messages.len(), messages.fields_from);
     let mut picked: Vec<(String, ArrayRef)> = Vec::new();
     for name in names {
         let Some(column) = fields.column_by_name(name) else {
-            let known =
-                "list it under `fields`, such as `fields = [\"file_path string\"]`, with its values in fields.jsonl";
-            return Err(Error::config(format!("the parser asks for the message field `{name}`: {known}")));
+            let remedy = match from {
+                FieldsFrom::Case => {
+                    "list it under `fields` in case.toml, such as `fields = [\"file_path string\"]`, with its values \
+                     in fields.jsonl"
+                        .to_owned()
+                }
+                FieldsFrom::Host => {
+                    let schema = fields.schema();
+                    let known: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+                    format!("known here are {}: try it in a case, which gives its own `fields`", known.join(", "))
+                }
+            };
+            return Err(Error::config(format!("the parser asks for the message field `{name}`: {remedy}")));
         };
         let column = match column.len() == messages {
             true => Arc::clone(column),
@@ -216,6 +272,39 @@ mod tests {
         let expected: [&[u8]; 5] = [b"a\nb", b"\0\x01", br#"{"x":1.50,"y z":" \" "}"#, b"[1,2]", br#"{"base64":1}"#];
         assert_eq!(found, expected);
         assert_eq!(messages.fields.num_rows(), 5);
+    }
+
+    #[test]
+    fn chunks_end_before_they_are_too_large() {
+        let check = |lengths: &[usize], expected: &[(usize, usize)]| {
+            let mut messages = Messages::default();
+            lengths.iter().for_each(|length| messages.push(&vec![b'x'; *length]).unwrap());
+            let chunks = messages.chunks(10);
+            let found: Vec<(usize, usize)> = chunks.iter().map(|range| (range.start, range.end)).collect();
+            assert_eq!(found, expected, "{lengths:?}");
+            for range in &chunks {
+                let (payload, offsets) = messages.part(range);
+                assert_eq!((offsets.len(), offsets[0]), (range.len() + 1, 0));
+                assert_eq!(offsets[range.len()] as usize, payload.len());
+                assert_eq!(payload.len(), lengths[range.clone()].iter().sum::<usize>());
+            }
+        };
+        check(&[], &[(0, 0)]);
+        check(&[3, 7, 0], &[(0, 3)]);
+        check(&[3, 8, 2, 1], &[(0, 1), (1, 3), (3, 4)]);
+        check(&[4, 25, 30, 4, 6], &[(0, 1), (1, 2), (2, 3), (3, 5)]);
+    }
+
+    #[test]
+    fn the_hint_for_a_missing_field_is_for_whoever_gives_them() {
+        let mut messages = messages_of_lines("1\n", "input.jsonl").unwrap();
+        let names = ["header".to_owned()];
+        let hint = |messages: &Messages| pick_fields(messages, &names).unwrap_err().to_string();
+        assert!(hint(&messages).contains("list it under `fields`"));
+        let path: ArrayRef = Arc::new(arrow::array::StringArray::from(vec!["a.txt"]));
+        messages.fields = RecordBatch::try_from_iter([("file_path", path)]).unwrap();
+        messages.fields_from = FieldsFrom::Host;
+        assert!(hint(&messages).contains("known here are file_path"));
     }
 
     #[test]

@@ -19,27 +19,72 @@ use crate::{Error, Result};
 
 /// What a column that is never null has behind its type.
 const NOT_NULL: &str = " not null";
+/// Doubles that are alike differ by at most this share of the greater one: far more
+/// than sums in another order differ by, far less than a wrong sum does.
+const RELATIVE_TOLERANCE: f64 = 1e-6;
+/// And by so much besides, because what cancels out leaves its last digits behind.
+const ABSOLUTE_TOLERANCE: f64 = 1e-9;
+/// Of a value that does not fit so many letters are shown.
+const MAX_SHOWN_CHARS: usize = 40;
 
-/// The columns that texts such as `deviceId string` list. A dot is part of a name.
+/// The columns that texts such as `deviceId string not null` list, each one or
+/// several. A dot is part of a name.
 ///
 /// # Errors
 /// What is wrong with a text.
 pub fn as_columns(texts: &[String]) -> Result<SchemaRef, String> {
     let mut fields: Vec<FieldRef> = Vec::new();
-    for text in texts {
-        let (text, is_nullable) = match text.trim().strip_suffix(NOT_NULL) {
-            Some(text) => (text, false),
-            None => (text.as_str(), true),
-        };
-        for hint in hints_of(text)? {
+    for column in texts.iter().flat_map(|text| columns_in(text)) {
+        let (column, is_nullable) = without_not_null(column);
+        for hint in hints_of(column)? {
             let name = hint.path.join(".");
-            if fields.iter().any(|field| *field.name() == name) {
+            // As in a table, which does not tell upper case from lower case.
+            if fields.iter().any(|field| field.name().to_lowercase() == name.to_lowercase()) {
                 return Err(format!("the column `{name}` is there twice"));
             }
             fields.push(Arc::new(Field::new(name, hint.data_type, is_nullable)));
         }
     }
     Ok(Arc::new(Schema::new(fields)))
+}
+
+/// The columns of a text: commas part them, but not those within a type or within
+/// backticks, and one may end the text.
+fn columns_in(text: &str) -> Vec<&str> {
+    let (mut columns, mut start, mut depth, mut is_quoted) = (Vec::new(), 0, 0_usize, false);
+    for (at, letter) in text.char_indices() {
+        match letter {
+            '`' => is_quoted = !is_quoted,
+            _ if is_quoted => {}
+            '<' | '(' => depth += 1,
+            '>' | ')' => depth = depth.saturating_sub(1),
+            ',' if depth == 0 => {
+                columns.push(&text[start..at]);
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    let last = &text[start..];
+    if columns.is_empty() || !last.trim().is_empty() {
+        columns.push(last);
+    }
+    columns
+}
+
+/// A column without `not null` behind its type, and whether it may be null.
+fn without_not_null(column: &str) -> (&str, bool) {
+    match before(column, "null").and_then(|column| before(column, "not")) {
+        Some(column) => (column, false),
+        None => (column, true),
+    }
+}
+
+/// What stands before the last word, if it is this one.
+fn before<'a>(text: &'a str, word: &str) -> Option<&'a str> {
+    let text = text.trim_end();
+    let (before, last) = text.split_at_checked(text.len().checked_sub(word.len())?)?;
+    (last.eq_ignore_ascii_case(word) && before.ends_with(char::is_whitespace)).then_some(before)
 }
 
 /// Each column as a text that [`as_columns`] understands.
@@ -72,11 +117,35 @@ pub fn from_lines(text: &str, schema: &SchemaRef, place: &str) -> Result<RecordB
     Err(Error::bug(format!("the lines of {place} are rows, but not together")))
 }
 
-/// One row, as this schema reads it and as it is written again; none if it is no
-/// row of these columns.
-pub(super) fn canonical(line: &str, schema: &SchemaRef) -> Option<String> {
-    let row = decode(line, schema).ok().filter(|rows| rows.num_rows() == 1)?;
-    as_lines(&row).pop()
+/// One row, as this schema reads it and as it is written again.
+///
+/// # Errors
+/// Why it is no row of these columns.
+pub(super) fn canonical(line: &str, schema: &SchemaRef) -> Result<String, String> {
+    as_lines(&decode(line, schema)?).pop().ok_or_else(|| "there is no row".to_owned())
+}
+
+/// Whether two rows are the same, but for the last digits of doubles.
+pub(super) fn is_alike(one: &str, other: &str) -> bool {
+    let read = |line: &str| serde_json::from_str::<Value>(line);
+    one == other || matches!((read(one), read(other)), (Ok(one), Ok(other)) if are_alike(&one, &other))
+}
+
+fn are_alike(one: &Value, other: &Value) -> bool {
+    match (one, other) {
+        (Value::Number(one), Value::Number(other)) if one.is_f64() && other.is_f64() => {
+            let (Some(one), Some(other)) = (one.as_f64(), other.as_f64()) else { return false };
+            (one - other).abs() <= RELATIVE_TOLERANCE * one.abs().max(other.abs()) + ABSOLUTE_TOLERANCE
+        }
+        (Value::Array(ones), Value::Array(others)) => {
+            ones.len() == others.len() && ones.iter().zip(others).all(|(one, other)| are_alike(one, other))
+        }
+        (Value::Object(ones), Value::Object(others)) => {
+            let is_there = |(key, one): (&String, &Value)| others.get(key).is_some_and(|other| are_alike(one, other));
+            ones.len() == others.len() && ones.iter().all(is_there)
+        }
+        (one, other) => one == other,
+    }
 }
 
 fn decode(text: &str, schema: &SchemaRef) -> std::result::Result<RecordBatch, String> {
@@ -90,6 +159,7 @@ fn decode(text: &str, schema: &SchemaRef) -> std::result::Result<RecordBatch, St
                 .map_err(|error| error.to_string()),
         };
     }
+    refuse_fractions(text, schema)?;
     let failed = |error: arrow::error::ArrowError| match error {
         arrow::error::ArrowError::JsonError(text) => text,
         other => other.to_string(),
@@ -108,6 +178,52 @@ fn decode(text: &str, schema: &SchemaRef) -> std::result::Result<RecordBatch, St
     match rows.num_rows() == lines {
         true => Ok(rows),
         false => Err(format!("{} rows stand in {lines} lines: write one object a line", rows.num_rows())),
+    }
+}
+
+/// Refuse what is no integer where the columns have integers: the decoder takes
+/// 4.9 and "4" for 4, and a case that expects them would hold.
+fn refuse_fractions(text: &str, schema: &Schema) -> std::result::Result<(), String> {
+    if !schema.fields().iter().any(|field| has_integers(field.data_type())) {
+        return Ok(());
+    }
+    for line in text.lines().filter(|line| !line.trim().is_empty()) {
+        let row: Value = serde_json::from_str(line).map_err(|error| {
+            let text = error.to_string();
+            // The line is counted by whoever has all of them.
+            let what = text.split(" at line ").next().unwrap_or_default();
+            format!("it is no JSON: {what} at byte {}", error.column())
+        })?;
+        for field in schema.fields() {
+            row.get(field.name()).map_or(Ok(()), |value| refuse_fraction(field.name(), field.data_type(), value))?;
+        }
+    }
+    Ok(())
+}
+
+fn has_integers(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Int64 => true,
+        DataType::List(item) => has_integers(item.data_type()),
+        DataType::Struct(fields) => fields.iter().any(|field| has_integers(field.data_type())),
+        _ => false,
+    }
+}
+
+fn refuse_fraction(column: &str, data_type: &DataType, value: &Value) -> std::result::Result<(), String> {
+    match (data_type, value) {
+        (DataType::Int64, value) if !value.is_null() && value.as_i64().is_none() => {
+            let shown: String = value.to_string().chars().take(MAX_SHOWN_CHARS).collect();
+            Err(format!("the column `{column}` takes integers where its type says bigint, found {shown}"))
+        }
+        (DataType::List(item), Value::Array(items)) => {
+            items.iter().try_for_each(|value| refuse_fraction(column, item.data_type(), value))
+        }
+        (DataType::Struct(fields), Value::Object(values)) => fields.iter().try_for_each(|field| {
+            values.get(field.name()).map_or(Ok(()), |value| refuse_fraction(column, field.data_type(), value))
+        }),
+        // Whatever else does not fit the decoder refuses itself.
+        _ => Ok(()),
     }
 }
 
@@ -197,10 +313,85 @@ mod tests {
         let schema = as_columns(&["x double".to_owned()]).unwrap();
         for text in ["NaN", "Infinity", "-Infinity"] {
             let line = format!("{{\"x\":\"{text}\"}}");
-            assert_eq!(canonical(&line, &schema).as_deref(), Some(line.as_str()));
+            assert_eq!(canonical(&line, &schema).as_ref(), Ok(&line));
         }
-        assert_eq!(canonical("{\"x\": 5}", &schema).as_deref(), Some("{\"x\":5.0}"), "as the column is");
-        assert_eq!(canonical("{\"x\": 5, \"y\": 1}", &schema), None);
+        assert_eq!(canonical("{\"x\": 5}", &schema).as_deref(), Ok("{\"x\":5.0}"), "as the column is");
+        assert!(canonical("{\"x\": 5, \"y\": 1}", &schema).is_err());
+    }
+
+    #[test]
+    fn regression_what_is_no_integer_is_not_cut_to_one() {
+        let texts = ["n bigint", "x double", "many array<bigint>", "at struct<s: array<struct<n: bigint>>>"];
+        let schema = as_columns(&texts.map(str::to_owned)).unwrap();
+        for line in [
+            r#"{"n":4,"x":1.5,"many":[1,null],"at":{"s":[{"n":-2},null]}}"#,
+            r#"{"n":9223372036854775807,"x":2.0,"many":[],"at":{"s":null}}"#,
+            r#"{"n":null,"x":null,"many":null,"at":null}"#,
+        ] {
+            assert_eq!(canonical(line, &schema).as_deref(), Ok(line));
+        }
+        for (line, column, found) in [
+            (r#"{"n":4.9}"#, "`n`", "found 4.9"),
+            (r#"{"n":4.0}"#, "`n`", "found 4.0"),
+            (r#"{"n":"3"}"#, "`n`", "found \"3\""),
+            (r#"{"n":1e3}"#, "`n`", "found 1000.0"),
+            (r#"{"n":9223372036854775808}"#, "`n`", "found 9223372036854775808"),
+            (r#"{"many":[1,2.5]}"#, "`many`", "found 2.5"),
+            (r#"{"at":{"s":[null,{"n":0.5}]}}"#, "`at`", "found 0.5"),
+        ] {
+            let error = from_lines(&format!("{{\"n\":1}}\n{line}\n"), &schema, "input.jsonl").unwrap_err().to_string();
+            assert!(error.starts_with("input.jsonl:2: "), "{error}");
+            assert!(error.contains(column) && error.contains(found), "{error}");
+        }
+        let error = from_lines("{\"n\":1}{\"n\":\n2.5}\n", &schema, "input.jsonl").unwrap_err().to_string();
+        assert!(error.starts_with("input.jsonl:1: ") && error.contains("it is no JSON"), "{error}");
+    }
+
+    #[test]
+    fn doubles_may_differ_in_their_last_digits() {
+        let alike = |one: &str, other: &str| is_alike(one, other) && is_alike(other, one);
+        assert!(alike(r#"{"a":0.30000000000000004,"b":[1.0,"x"]}"#, r#"{"a":0.3,"b":[1.0,"x"]}"#));
+        assert!(alike(r#"{"a":5.551115123125783e-17}"#, r#"{"a":0.0}"#));
+        assert!(alike(r#"{"a":1e300}"#, r#"{"a":1.0000000000000002e300}"#));
+        assert!(alike(r#"{"a":"NaN"}"#, r#"{"a":"NaN"}"#));
+        for (one, other) in [
+            (r#"{"a":0.3}"#, r#"{"a":0.301}"#),
+            (r#"{"a":3}"#, r#"{"a":4}"#),
+            (r#"{"a":9007199254740993}"#, r#"{"a":9007199254740992}"#),
+            (r#"{"a":null}"#, r#"{"a":0.0}"#),
+            (r#"{"a":[1.0]}"#, r#"{"a":[1.0,1.0]}"#),
+            (r#"{"a":{"b":1.0}}"#, r#"{"a":{"b":2.0}}"#),
+            (r#"{"a":"0.3"}"#, r#"{"a":"0.30"}"#),
+        ] {
+            assert!(!alike(one, other), "{one} {other}");
+        }
+    }
+
+    #[test]
+    fn regression_not_null_is_said_of_each_column() {
+        let check = |text: &str, expected: &[&str]| {
+            let columns = as_columns(&[text.to_owned()]).unwrap();
+            assert_eq!(column_texts(&columns), expected, "{text}");
+            assert_eq!(as_columns(&column_texts(&columns)).as_ref(), Ok(&columns), "{text}");
+        };
+        check("a double, b string, n bigint not null", &["a double", "b string", "n bigint not null"]);
+        check("a double not null, b string", &["a double not null", "b string"]);
+        check("a  int NOT\tNULL ,b array<int>  not null,", &["a bigint not null", "b array<bigint> not null"]);
+        check(
+            "s struct<x: int, y: int> not null, `a, b` int",
+            &["s struct<x: bigint, y: bigint> not null", "`a, b` bigint"],
+        );
+        for (text, why) in [
+            ("a int,, b int", "the text ends"),
+            ("", "the text ends"),
+            ("a int, A int", "twice"),
+            ("a decimal(3,2)", "use double or string"),
+            ("a array<int, b int", "expected `>`"),
+            ("a int null", "expected a comma before `null`"),
+        ] {
+            let problem = as_columns(&[text.to_owned()]).unwrap_err();
+            assert!(problem.contains(why), "{text}: {problem}");
+        }
     }
 
     #[test]

@@ -23,7 +23,7 @@
 //! | `json_rows` | rows as lines of JSON, both ways |
 //! | `input` | what a trial runs over: messages, or rows |
 //! | `trial` | one run of a plugin over an input |
-//! | `state` | the same run with a restored state in the middle |
+//! | `state` | the same run with a restored state in the middle, or with merged ones |
 //! | `case` | the folder of a case |
 //! | `verdict` | what a case expected beside what it got |
 //! | `figures`, `contenders` | how fast plugins are, beside each other |
@@ -41,12 +41,12 @@ mod trial;
 mod verdict;
 
 pub use build::{Built, build};
-pub use case::{Case, cases_of};
+pub use case::{Case, case_name, cases_of};
 pub use contenders::{Contender, Contest, Opponent};
 pub use figures::{Calls, Figures, measure};
-pub use input::{Input, Messages, Rows, messages_of_bytes, messages_of_lines};
+pub use input::{FieldsFrom, Input, Messages, Rows, messages_of_bytes, messages_of_lines};
 pub use json_rows::{as_columns, as_lines, from_lines};
 pub use project::{Language, PROJECT_FILE, Project, RoleName};
 pub use templates::{NewProject, create};
-pub use trial::{Fault, Outcome, Trial};
+pub use trial::{Fault, FaultAt, Outcome, Trial};
 pub use verdict::{Update, Verdict, judge};

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use similar::TextDiff;
 
 use super::case::{Case, EXPECTED, REJECTED, SCHEMA, SETTINGS, read_if_there};
-use super::json_rows::{as_lines, canonical, column_texts};
+use super::json_rows::{as_lines, canonical, column_texts, is_alike};
 use super::trial::{Outcome, Trial};
 use crate::plugin::{Plugin, Rejection, Role};
 use crate::{Error, Result};
@@ -49,7 +49,9 @@ pub fn judge(plugin: &Plugin, role: Role, case: &Case, update: Update) -> Result
     verdict.faults(&outcome);
     // What a faulty run gives is not worth a comparison, and must not be accepted.
     if verdict.problems.is_empty() {
-        verdict.state(&trial, case, &as_lines(&outcome.rows));
+        let whole = as_lines(&outcome.rows);
+        verdict.state(&trial, case, &whole);
+        verdict.merged(trial.run_merged(&case.input), &whole);
     }
     let update = if verdict.problems.is_empty() { update } else { Update::No };
     verdict.schema(case, role, &outcome, update)?;
@@ -66,10 +68,10 @@ impl Verdict {
 
     fn faults(&mut self, outcome: &Outcome) {
         for fault in outcome.faults.iter().take(MAX_SHOWN_FAULTS) {
-            self.problems.push(format!("input {}: {}\n  = {}", fault.input, fault.reason, fault.remedy));
+            self.problems.push(format!("{}: {}\n  = {}", fault.at, fault.reason, fault.remedy));
         }
         if let Some(more) = outcome.faults.len().checked_sub(MAX_SHOWN_FAULTS).filter(|more| *more > 0) {
-            self.problems.push(format!("and {more} more inputs for which the plugin fails"));
+            self.problems.push(format!("and {more} more for which the plugin fails"));
         }
     }
 
@@ -92,6 +94,32 @@ impl Verdict {
             self.problems.push(format!(
                 "the result changes when a fresh instance takes the state over in the middle:\n{diff}\n  = {remedy}"
             ));
+        }
+    }
+
+    /// What a run gave in two parts that were merged, beside the whole.
+    fn merged(&mut self, merged: Result<Option<Vec<String>>>, whole: &[String]) {
+        let merged = match merged {
+            Ok(None) => return,
+            Ok(Some(merged)) => merged,
+            Err(error) => {
+                let remedy = "sessions that meet become one: `merge` must fold the state of each source into the group \
+                              beside it, which may be empty";
+                self.problems.push(format!("the states of two parts cannot be merged: {error}\n  = {remedy}"));
+                return;
+            }
+        };
+        // Sums in another order differ in their last digits, which is no fault.
+        let settled = |(index, line): (usize, String)| match whole.get(index) {
+            Some(whole) if is_alike(whole, &line) => whole.clone(),
+            _ => line,
+        };
+        let merged: Vec<String> = merged.into_iter().enumerate().map(settled).collect();
+        if let Some(diff) = diff(whole, &merged, "as a whole", "merged from two parts") {
+            let remedy = "`merge` must leave the state that the rows of the group and behind them those of the source \
+                          would have left";
+            self.problems
+                .push(format!("the result changes when the states of two parts are merged:\n{diff}\n  = {remedy}"));
         }
     }
 
@@ -141,13 +169,15 @@ impl Verdict {
             };
         };
         let schema = rows.schema();
-        // A line that is no row of these columns stays as it is, and so it differs.
-        let expected: Vec<String> = text
-            .lines()
-            .filter(|line| !line.trim().is_empty())
-            .map(|line| canonical(line, &schema).unwrap_or_else(|| line.trim().to_owned()))
-            .collect();
-        self.compare(case, EXPECTED, "the rows are not the expected ones", &expected, &found, update)
+        let (mut expected, mut what) = (Vec::new(), "the rows are not the expected ones".to_owned());
+        for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+            expected.push(canonical(line, &schema).unwrap_or_else(|why| {
+                // It stays as it is, and so it differs.
+                what = format!("{EXPECTED}:{} is no row of the output: {why}", index + 1);
+                line.trim().to_owned()
+            }));
+        }
+        self.compare(case, EXPECTED, &what, &expected, &found, update)
     }
 
     fn rejected(&mut self, case: &Case, rejected: &[Rejection], update: Update) -> Result<()> {
@@ -241,4 +271,41 @@ fn diff(expected: &[String], found: &[String], left: &str, right: &str) -> Optio
     let diff = TextDiff::from_lines(&expected, &found);
     let shown = diff.unified_diff().context_radius(CONTEXT_LINES).header(left, right).to_string();
     Some(shown.trim_end().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The problem with rows that were merged beside those of the whole.
+    fn check(merged: Result<Option<Vec<String>>>) -> String {
+        let whole = ["{\"key\":\"a\",\"n\":3,\"mean\":0.1}", "{\"key\":\"b\",\"n\":1,\"mean\":2.0}"];
+        let mut verdict = Verdict::default();
+        verdict.merged(merged, &whole.map(str::to_owned));
+        verdict.problems.join("\n")
+    }
+
+    #[test]
+    fn a_wrong_merge_is_told_with_what_to_do() {
+        let lines = |lines: [&str; 2]| Ok(Some(lines.map(str::to_owned).to_vec()));
+        assert_eq!(check(Ok(None)), "", "the role does not merge");
+        let last_digit =
+            lines(["{\"key\":\"a\",\"n\":3,\"mean\":0.10000000000000002}", "{\"key\":\"b\",\"n\":1,\"mean\":2.0}"]);
+        assert_eq!(check(last_digit), "");
+        let told = check(lines([
+            "{\"key\":\"a\",\"n\":1,\"mean\":0.1}",
+            "{\"key\":\"b\",\"n\":1,\"mean\":2.0000000000000004}",
+        ]));
+        for part in [
+            "when the states of two parts are merged:",
+            "-{\"key\":\"a\",\"n\":3",
+            "+{\"key\":\"a\",\"n\":1",
+            "`merge`",
+        ] {
+            assert!(told.contains(part), "{part}: {told}");
+        }
+        assert!(!told.contains("2.0000000000000004"), "what is alike is no difference: {told}");
+        let told = check(Err(Error::plugin("it cannot go on")));
+        assert!(told.contains("the states of two parts cannot be merged: it cannot go on"), "{told}");
+    }
 }

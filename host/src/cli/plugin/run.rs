@@ -17,8 +17,8 @@ use crate::plugin::{Limits, Plugin, Role};
 use crate::sink::delta::show;
 use crate::source::files::FileFormat;
 use crate::workbench::{
-    Case, Input, Messages, Outcome, PROJECT_FILE, Project, RoleName, Rows, Trial, as_columns, as_lines, cases_of,
-    from_lines, messages_of_bytes,
+    Case, Fault, FaultAt, FieldsFrom, Input, Messages, Outcome, PROJECT_FILE, Project, RoleName, Rows, Trial,
+    as_columns, as_lines, cases_of, from_lines, messages_of_bytes,
 };
 use crate::{Error, Result};
 
@@ -138,7 +138,7 @@ pub(super) fn execute(args: &Args) -> Result<()> {
         (None, None, None) => Value::Object(serde_json::Map::new()),
     };
     let limits = case.as_ref().map_or_else(Limits::default, |case| case.limits);
-    // The files are one chunk here, so the deadline of a call is not that of a stream.
+    // Whoever tries a plugin waits for it longer than a stream does.
     let limits = Limits { deadline: limits.deadline.max(GENEROUS.deadline), ..limits };
     let now_us = Env::system().clock.now_us();
     let trial = Trial { plugin: &plugin, role, config, limits, now_us };
@@ -192,10 +192,11 @@ fn given(args: &Args, role: Role, case: Option<&Case>) -> Result<Given> {
 fn messages(args: &Args, case: Option<&Case>) -> Result<Messages> {
     let mut messages = Messages::default();
     let (mut paths, mut headers): (Vec<String>, Vec<Option<String>>) = (Vec::new(), Vec::new());
+    let mut positions: Vec<i64> = Vec::new();
     for path in &args.input {
         let bytes = read(path)?;
         let format = args.format.unwrap_or_else(|| Format::of(path));
-        messages_of_bytes(&bytes, format.of_files(), &mut messages)?;
+        positions.extend(messages_of_bytes(&bytes, format.of_files(), &mut messages)?);
         let header = (format == Format::Csv).then(|| {
             let end = bytes.iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |at| at + 1);
             String::from_utf8_lossy(&bytes[..end]).into_owned()
@@ -207,16 +208,20 @@ fn messages(args: &Args, case: Option<&Case>) -> Result<Messages> {
         Some(Input::Messages(case)) => case.stored.clone(),
         _ => None,
     };
-    let name = |path: &String| Path::new(path).file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let names: Vec<String> = paths.iter().map(name).collect();
-    let places = (0..messages.len()).map(|place| i64::try_from(place).unwrap_or(i64::MAX));
+    let names = file_names(&paths);
     messages.fields = known_fields(vec![
         ("file_path", Arc::new(StringArray::from(paths))),
         ("file_name", Arc::new(StringArray::from(names))),
-        ("position", Arc::new(Int64Array::from_iter_values(places))),
+        ("position", Arc::new(Int64Array::from(positions))),
         ("header", Arc::new(StringArray::from(headers))),
     ])?;
+    messages.fields_from = FieldsFrom::Host;
     Ok(messages)
+}
+
+fn file_names(paths: &[String]) -> Vec<String> {
+    let name = |path: &String| Path::new(path).file_name().unwrap_or_default().to_string_lossy().into_owned();
+    paths.iter().map(name).collect()
 }
 
 fn known_fields(fields: Vec<(&str, ArrayRef)>) -> Result<RecordBatch> {
@@ -267,6 +272,7 @@ fn dead_letters(file: &Path) -> Result<Given> {
     let columns = LETTER.map(str::to_owned);
     let batches = block_on(show::first_rows(&storage, usize::MAX, Some(&columns)))?;
     let (mut messages, mut places, mut reasons) = (Messages::default(), Vec::new(), Vec::new());
+    let mut positions: Vec<i64> = Vec::new();
     let (mut seen, mut without) = (HashSet::new(), 0);
     for batch in &batches {
         let text = |column: usize, row: usize| {
@@ -285,6 +291,7 @@ fn dead_letters(file: &Path) -> Result<Given> {
                 Some(raw) => {
                     messages.push(raw.value(row))?;
                     places.push(text(1, row));
+                    positions.push(position);
                     reasons.push(text(3, row));
                 }
                 None => without += 1,
@@ -294,7 +301,13 @@ fn dead_letters(file: &Path) -> Result<Given> {
     if without > 0 {
         tell(&format!("{without} dead letters are left out: they were too large to keep their bytes"));
     }
-    messages.fields = known_fields(vec![("file_path", Arc::new(StringArray::from(places)))])?;
+    let names = file_names(&places);
+    messages.fields = known_fields(vec![
+        ("file_path", Arc::new(StringArray::from(places))),
+        ("file_name", Arc::new(StringArray::from(names))),
+        ("position", Arc::new(Int64Array::from(positions))),
+    ])?;
+    messages.fields_from = FieldsFrom::Host;
     messages.stored = block_on(kept_schema(&pipeline, &text, &env))?;
     let config = pipeline.parser.map(|parser| parser.config);
     Ok(Given { input: Input::Messages(messages), config, reasons })
@@ -324,19 +337,15 @@ fn tell_outcome(args: &Args, role: Role, given: &Given, outcome: &Outcome) -> Re
     err.iter().for_each(|text| tell(text));
     match outcome.faults.first() {
         None => Ok(()),
-        Some(fault) => Err(Error::plugin(format!(
-            "the plugin fails for input {}: {}\n  = {}",
-            fault.input, fault.reason, fault.remedy
-        ))),
+        Some(fault) => {
+            Err(Error::plugin(format!("the plugin fails for {}: {}\n  = {}", fault.at, fault.reason, fault.remedy)))
+        }
     }
 }
 
 /// A table of what did not become a row.
 fn rejections(args: &Args, given: &Given, outcome: &Outcome) -> Result<Option<String>> {
-    let of_plugin = outcome.rejected.iter().map(|one| (one.input, one.element, one.reason.as_str()));
-    let failed = outcome.faults.iter().map(|one| (one.input, None, one.reason.as_str()));
-    let all: Vec<_> = of_plugin.chain(failed).collect();
-    if all.is_empty() {
+    if outcome.rejected.is_empty() && outcome.faults.is_empty() {
         return Ok(None);
     }
     let shown = |input: usize| match &given.input {
@@ -348,13 +357,18 @@ fn rejections(args: &Args, given: &Given, outcome: &Outcome) -> Result<Option<St
         Input::Rows(rows) if input < rows.rows.num_rows() => as_lines(&rows.rows.slice(input, 1)).concat(),
         Input::Rows(_) => String::new(),
     };
-    let row = |(input, element, reason): &(usize, Option<u32>, &str)| {
+    let row = |input: usize, element: Option<u32>, reason: &str| {
         let element = element.map_or_else(String::new, |element| element.to_string());
-        let before = given.reasons.get(*input).cloned().unwrap_or_default();
-        [input.to_string(), element, (*reason).to_owned(), before, shown(*input)]
+        let before = given.reasons.get(input).cloned().unwrap_or_default();
+        [input.to_string(), element, reason.to_owned(), before, shown(input)]
+    };
+    let failed = |fault: &Fault| match &fault.at {
+        FaultAt::Input(input) => row(*input, None, &fault.reason),
+        FaultAt::Group(key) => ["group".to_owned(), String::new(), fault.reason.clone(), String::new(), key.clone()],
     };
     let names = ["input", "element", "reason", "reason before", "text"];
-    let cells = all.iter().take(args.limit).map(row);
+    let rejected = outcome.rejected.iter().map(|one| row(one.input, one.element, &one.reason));
+    let cells = rejected.chain(outcome.faults.iter().map(failed)).take(args.limit);
     let table = match given.reasons.is_empty() {
         false => columns_as_table(&names, cells)?,
         true => columns_as_table(

@@ -1,11 +1,11 @@
 //! `weir plugin test`: run the cases of a project.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::{library, tell};
 use crate::cli::print;
 use crate::plugin::{ComponentSource, Plugin};
-use crate::workbench::{Case, Project, Update, Verdict, cases_of, judge};
+use crate::workbench::{Case, Project, Update, Verdict, case_name, cases_of, judge};
 use crate::{Error, Result};
 
 /// Run the cases of a project, in the sandbox and under the checks of a pipeline.
@@ -14,7 +14,9 @@ use crate::{Error, Result};
 /// `expected.jsonl` (one row or alert a line), and where they are needed
 /// `case.toml` (config, schema, key, limits), `rejected.jsonl` and `schema.txt`.
 /// Aggregators and keyed rules also run with a fresh instance that takes the state
-/// over in the middle. Fails with exit code 5 if a case does not hold.
+/// over in the middle, and aggregators in two parts that are merged. Fails with exit
+/// code 5 if a case does not hold. Folders whose names begin with `.` or `_` are no
+/// cases.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
@@ -56,7 +58,15 @@ pub(super) fn execute(args: &Args) -> Result<()> {
     let update = if args.update { Update::Yes } else { Update::No };
     let (mut loaded, mut failed): (Option<(crate::plugin::Limits, Plugin)>, usize) = (None, 0);
     for folder in &cases {
-        let case = Case::read(folder, role)?;
+        let case = match Case::read(folder, role) {
+            Ok(case) => case,
+            // A case that is wrong does not keep the others from being run.
+            Err(error) => {
+                failed += 1;
+                print(&told(&case_name(folder), &broken(&format!("the case cannot be read: {error}"))))?;
+                continue;
+            }
+        };
         // The limits of a case count from the first call on.
         let plugin = match &loaded {
             Some((limits, plugin)) if *limits == case.limits => plugin,
@@ -67,12 +77,10 @@ pub(super) fn execute(args: &Args) -> Result<()> {
             }
         };
         // A plugin that cannot go on at all fails its case, not the others.
-        let verdict = judge(plugin, role, &case, update).unwrap_or_else(|error| Verdict {
-            problems: vec![format!("the case cannot be run: {error}")],
-            ..Verdict::default()
-        });
+        let verdict = judge(plugin, role, &case, update)
+            .unwrap_or_else(|error| broken(&format!("the case cannot be run: {error}")));
         failed += usize::from(!verdict.holds());
-        print(&told(&case.name, &verdict))?;
+        print(&told(&case_name(folder), &verdict))?;
     }
     let count = |count: usize| format!("{count} case{}", if count == 1 { "" } else { "s" });
     match failed {
@@ -85,12 +93,16 @@ fn chosen(cases: Vec<PathBuf>, names: &[String]) -> Result<Vec<PathBuf>> {
     if names.is_empty() {
         return Ok(cases);
     }
-    let name_of = |case: &Path| case.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    if let Some(unknown) = names.iter().find(|name| !cases.iter().any(|case| name_of(case) == **name)) {
-        let known: Vec<String> = cases.iter().map(|case| name_of(case)).collect();
+    if let Some(unknown) = names.iter().find(|name| !cases.iter().any(|case| case_name(case) == **name)) {
+        let known: Vec<String> = cases.iter().map(|case| case_name(case)).collect();
         return Err(Error::config(format!("there is no case `{unknown}`: there are {}", known.join(", "))));
     }
-    Ok(cases.into_iter().filter(|case| names.contains(&name_of(case))).collect())
+    Ok(cases.into_iter().filter(|case| names.contains(&case_name(case))).collect())
+}
+
+/// The verdict on a case that could not be judged.
+fn broken(problem: &str) -> Verdict {
+    Verdict { problems: vec![problem.to_owned()], ..Verdict::default() }
 }
 
 fn told(name: &str, verdict: &Verdict) -> String {
