@@ -327,6 +327,99 @@ fn pipeline_file_that_is_read_again_on_a_signal_changes_components_and_configura
     host.kill();
 }
 
+/// The progress of the last epochs has this digest in it: a record has it, too.
+fn is_recorded(port: u16, component: &[u8]) -> Option<()> {
+    let progress: Value = serde_json::from_str(&get(port, "/progress?last=1")?.1).ok()?;
+    (progress[0]["plugins"][0]["sha256"] == Digest::of(component).to_string().as_str()).then_some(())
+}
+
+#[test]
+fn what_was_decided_while_nothing_came_outlives_a_kill() {
+    let port = free_port();
+    let project = project(&format!("{PIPELINE}\n[serve]\nlisten = \"127.0.0.1:{port}\"\ntoken = \"{TOKEN}\"\n"));
+    let folder = project.path();
+    put(folder, "input/1.json", readings::files(1, 10)[0].1.as_bytes());
+    let host = Host::start(folder);
+    until("an epoch", || (count(folder) == Some(10)).then_some(()));
+    let [second, third] = [2, 3].map(|number| another(&json(), number));
+    for component in [&second, &third] {
+        let (status, said) = post(port, "/plugins/parser/swap", TOKEN, component);
+        assert_eq!(status, 200, "{said}");
+    }
+    until("a record of it", || is_recorded(port, &third));
+    let parser = has_digest(port, &third).unwrap();
+    assert_eq!(parser["probationLeft"], 10, "an epoch of nothing proves nothing: {parser}");
+    host.kill();
+    let host = Host::start(folder);
+    until("the third version", || has_digest(port, &third));
+    // The second one made no row, and can be had back all the same.
+    let (status, said) = post(port, "/plugins/parser/rollback", TOKEN, &[]);
+    assert_eq!(status, 200, "{said}");
+    until("a record of it", || is_recorded(port, &second));
+    // What cannot be used is told as what it is, and does not keep a restart away.
+    put(folder, "parser.wasm", b"garbage");
+    host.signal("HUP");
+    let log = || fs::read_to_string(folder.join("log")).unwrap();
+    until("the refusal", || log().contains("was refused").then_some(()));
+    assert!(log().contains("not a usable WebAssembly component") && !log().contains("CPU time"), "{}", log());
+    std::thread::sleep(Duration::from_millis(500));
+    host.kill();
+    let host = Host::start(folder);
+    until("the second version", || has_digest(port, &second));
+    host.kill();
+}
+
+#[test]
+fn reload_makes_of_a_step_what_the_file_says_and_pins_are_about_the_file() {
+    let port = free_port();
+    let text = format!("{PIPELINE}\n[serve]\nlisten = \"127.0.0.1:{port}\"\ntoken = \"{TOKEN}\"\n");
+    let other = another(&json(), 1);
+    let pinned = |name: &str, component: &[u8]| {
+        let plugin = format!("plugin = \"{name}\"\nsha256 = \"{}\"", Digest::of(component));
+        text.replace("plugin = \"parser.wasm\"", &plugin)
+    };
+    let project = project(&pinned("parser.wasm", &json()));
+    let folder = project.path();
+    put(folder, "other.wasm", &other);
+    put(folder, "input/1.json", readings::files(1, 10)[0].1.as_bytes());
+    let host = Host::start(folder);
+    until("an epoch", || (count(folder) == Some(10)).then_some(()));
+    // The pin of before is forgotten, and then mended.
+    put(folder, "pipeline.toml", pinned("other.wasm", &json()).as_bytes());
+    host.signal("HUP");
+    let log = || fs::read_to_string(folder.join("log")).unwrap();
+    until("the refusal", || log().contains("is pinned: restore the file or change").then_some(()));
+    put(folder, "pipeline.toml", pinned("other.wasm", &other).as_bytes());
+    host.signal("HUP");
+    until("what the file names", || has_digest(port, &other));
+    let said = succeed(folder, &["plugin", "rollback", "pipeline.toml", "parser"]);
+    assert!(said.contains("took over"), "{said}");
+    until("a record of it", || is_recorded(port, &json()));
+    host.kill();
+    let host = Host::start(folder);
+    let parser = until("the one that was rolled back to", || has_digest(port, &json()));
+    assert_eq!(parser["inPlaceOf"], Digest::of(&other).to_string().as_str(), "{parser}");
+    // Asked for again, and with nothing else to do, the file is taken at its word.
+    host.signal("HUP");
+    until("what the file names", || has_digest(port, &other).filter(|parser| parser["inPlaceOf"].is_null()));
+    host.kill();
+}
+
+#[test]
+fn process_ends_at_once_although_a_component_cannot_be_read_to_its_end() {
+    let project = project(&PIPELINE.replace("limits = {", "watch = true\nlimits = {"));
+    let folder = project.path();
+    put(folder, "input/1.json", readings::files(1, 10)[0].1.as_bytes());
+    let mut host = Host::start(folder);
+    until("an epoch", || (count(folder) == Some(10)).then_some(()));
+    fs::remove_file(folder.join("parser.wasm")).unwrap();
+    assert!(Command::new("mkfifo").arg(folder.join("parser.wasm")).status().unwrap().success());
+    let log = || fs::read_to_string(folder.join("log")).unwrap();
+    until("the refusal", || log().contains("it is no file").then_some(()));
+    host.signal("INT");
+    until("the end of the process", || host.0.try_wait().unwrap());
+}
+
 /// Kills and swaps in one test, unless `WEIR_TEST_KILLS` says otherwise.
 const KILLS: u64 = 25;
 

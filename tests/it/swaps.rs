@@ -1,8 +1,10 @@
 //! Plugins are swapped while the stream runs: whenever somebody asks, the tables are
 //! as if nobody had, and each epoch has one version of each step.
 
+use std::fs;
 use std::sync::Arc;
 
+use futures::FutureExt as _;
 use serde_json::Value;
 use weir::ErrorKind;
 use weir::model::Digest;
@@ -77,8 +79,9 @@ async fn check_every_point(step: &str, component: &str) {
             let mut is_over = false;
             let event = tokio::select! {
                 told = &mut told => told,
-                // All there is was read before the operation came.
-                _ = seen.wait_for(|rows| *rows >= ROWS - LAST.len() as u64) => {
+                // All there is was read before the operation came. (What is waited for is
+                // locked as long as it is held, and the run has more to tell.)
+                () = seen.wait_for(|rows| *rows >= ROWS - LAST.len() as u64).map(drop) => {
                     is_over = !asking.was_reached();
                     asking.ask();
                     told.await
@@ -298,6 +301,59 @@ async fn version_that_fails_on_probation_is_rolled_back_and_its_epoch_run_again(
     ] {
         rolled_back(&other, reason).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn versions_on_probation_at_the_same_time_go_back_together() {
+    let honest = hostile(HONEST, HONEST, HONEST, HONEST);
+    let other = hostile(HONEST, "mode = \"trap\", poison = 13", HONEST, HONEST);
+    let mut stream = Stream::of(&FILES).await;
+    let undisturbed = {
+        let mut whole = stream.fork();
+        whole.put(LAST).await;
+        whole.run(&honest).await;
+        tables(&whole.store).await
+    };
+    let store = Arc::clone(&stream.store);
+    let component = fs::read(fixture("hostile.wasm")).unwrap();
+    let (epochs, ()) = run_swapping(Arc::clone(&store) as _, &endless(&honest), ROWS, async |sender: SwapSender, _| {
+        for ask in [reload(&other), Ask::Swap(swap_of("rule.hot", another(&component, 9)))] {
+            let event = sender.ask(ask).await.unwrap().remove(0);
+            assert_eq!(event.outcome, SwapOutcome::TookOver);
+        }
+        stream.put(LAST).await;
+    })
+    .await
+    .unwrap();
+    assert_eq!(tables(&store).await, undisturbed);
+    let told: Vec<&Value> = epochs.iter().filter_map(|epoch| epoch["swaps"].as_array()).flatten().collect();
+    let back = told.iter().filter(|event| event["outcome"] == "rolled-back");
+    let mut steps: Vec<&str> = back.map(|event| event["step"].as_str().unwrap()).collect();
+    steps.sort_unstable();
+    assert_eq!(steps.len(), 2, "{told:?}");
+    assert!(steps[0] == "rule.hot" && steps[1] != "rule.hot", "{steps:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rollback_ends_a_trial() {
+    let text = format!("{HEAD}{TRANSFORM}{STEPS}");
+    let stream = Stream::of(&FILES).await;
+    run_swapping(Arc::clone(&stream.store) as _, &endless(&text), ROWS - 3, async |sender: SwapSender, mut seen| {
+        let swap = |shadow| Swap { shadow, ..swap_of("parser", another(&builtin("json"), 1)) };
+        let many = sender.ask(Ask::Swap(swap(Some(4_000_000_000)))).await.unwrap_err();
+        assert!(many.to_string().contains("at most 100000 epochs"), "{many}");
+        let trial = sender.ask(Ask::Swap(swap(Some(1000))));
+        let rollback = async {
+            seen.wait_for(|rows| *rows >= ROWS - LAST.len() as u64).await.unwrap();
+            tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+            sender.ask(Ask::RollBack { step: "parser".into(), to: None }).await
+        };
+        let (tried, rolled_back) = tokio::join!(trial, rollback);
+        assert!(tried.unwrap_err().to_string().contains("a rollback ended its trial"));
+        assert!(rolled_back.unwrap_err().to_string().contains("no such earlier version"));
+    })
+    .await
+    .unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

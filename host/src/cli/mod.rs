@@ -138,7 +138,10 @@ fn block_on<T>(command: impl Future<Output = Result<T>>) -> Result<T> {
     // Sources and stores wait more than they work; the work has its own threads.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(RUNTIME_THREADS).enable_all().build();
     let runtime = runtime.map_err(|error| Error::unavailable("cannot start the async runtime").because(error))?;
-    runtime.block_on(command)
+    let result = runtime.block_on(command);
+    // What still blocks a thread, such as a compiler, must not keep the process.
+    runtime.shutdown_background();
+    result
 }
 
 /// Print lines to standard output. A reader that has seen enough and closed the

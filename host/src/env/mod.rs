@@ -24,6 +24,13 @@ pub use threads::{Task, Worker, available_cores, blocking, detached, solitary, s
 
 use crate::model::AttemptId;
 
+/// The file of this program, also where another has got its name since: the two may
+/// not be of one version.
+fn this_program() -> Option<PathBuf> {
+    let own = PathBuf::from("/proc/self/exe");
+    if cfg!(target_os = "linux") && own.exists() { Some(own) } else { std::env::current_exe().ok() }
+}
+
 /// What a pipeline takes from the world around it.
 #[derive(Clone)]
 pub struct Env {
@@ -44,7 +51,7 @@ impl Env {
 
     /// The world as it is for the `weir` command.
     pub fn command() -> Self {
-        Self { program: std::env::current_exe().ok(), ..Self::system() }
+        Self { program: this_program(), ..Self::system() }
     }
 
     /// A name for an attempt that no other host or run ever uses.

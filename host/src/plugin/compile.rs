@@ -16,7 +16,7 @@ use wasmtime::component::Component;
 use super::engine::{Engine, rules};
 use super::library::ComponentSource;
 use crate::env::Stopwatch;
-use crate::{Error, Result};
+use crate::{Error, ErrorKind, Result};
 
 /// The command of this program that compiles.
 pub const COMMAND: &str = "compile-component";
@@ -102,16 +102,17 @@ fn run(program: &Path, component: Bytes) -> Result<std::result::Result<Vec<u8>, 
         return Ok(Ok(code));
     }
     let message = String::from_utf8_lossy(&message);
-    let message = message.trim();
-    Ok(Err(match status.map(|status| (status.code(), message)) {
-        Some((Some(1), message)) if !message.is_empty() => {
-            message[..message.floor_char_boundary(MAX_MESSAGE_BYTES)].to_owned()
-        }
-        _ => format!(
+    let message = message.trim().trim_start_matches("error: ");
+    let message = message[..message.floor_char_boundary(MAX_MESSAGE_BYTES)].to_owned();
+    match status.and_then(|status| status.code()) {
+        Some(code) if code == i32::from(ErrorKind::Config.exit_code()) => Ok(Err(message)),
+        Some(_) => Err(unheard(std::io::Error::other(message))),
+        // A signal ended it, or we did.
+        None => Ok(Err(format!(
             "compiling it takes more than the {MAX_CPU_SECONDS} s of CPU time or {} MiB of memory allowed",
             MAX_MEMORY_BYTES >> 20
-        ),
-    }))
+        ))),
+    }
 }
 
 /// None if it took too long, and was ended.

@@ -1,5 +1,6 @@
 //! From a reference to a checked component: bytes, digest, imports, roles.
 
+use std::io::Read as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -340,9 +341,16 @@ fn read(source: &ComponentSource) -> Result<Bytes> {
         }
         ComponentSource::File(path) => {
             let failed = |error| Error::config(format!("cannot read the plugin {}", path.display())).because(error);
-            let size_bytes = std::fs::metadata(path).map_err(failed)?.len();
-            refuse_size(source, size_bytes)?;
-            std::fs::read(path).map(Bytes::from).map_err(failed)
+            // Reading from something else than a file may never end.
+            if !std::fs::metadata(path).map_err(failed)?.is_file() {
+                return Err(failed(std::io::Error::other("it is no file")));
+            }
+            let file = std::fs::File::open(path).map_err(failed)?;
+            refuse_size(source, file.metadata().map_err(failed)?.len())?;
+            let mut bytes = Vec::new();
+            file.take(MAX_COMPONENT_BYTES + 1).read_to_end(&mut bytes).map_err(failed)?;
+            refuse_size(source, bytes.len() as u64)?;
+            Ok(bytes.into())
         }
     }
 }

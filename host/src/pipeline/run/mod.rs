@@ -94,7 +94,8 @@ pub async fn run_with_swaps(
     let mut control = Control::new(swaps, pipeline, file, in_force);
     let mut kept = kept::peek(&control.running, file, env, found.as_ref()).await?;
     let (footing, mut source) = ground(&control.running, file, env, kept.as_ref())?;
-    let mut wiring = wire(&control.running, file, &footing, &[], &control.policies, kept.as_ref()).await?;
+    let wired = wire(&control.running, file, &footing, &[], &control.policies, kept.as_ref()).await;
+    let mut wiring = wired.map_err(|error| control.with_stand_ins(error))?;
     let checkpoint = Arc::new(Checkpoint::open(storage, &pipeline.name, env).await?);
     if let Some(peeked) = kept {
         let stored = kept::keep(&checkpoint, env, peeked.clone()).await?;
@@ -122,6 +123,7 @@ pub async fn run_with_swaps(
         let patience = Patience::after(&result, run.seen.summary.is_interrupted);
         let notified = run.notifications.finish(patience, &mut shutdown).await;
         run.seen.summary.notified.merge(notified);
+        let trial = run.trial.take();
         (source, seen, control) = (run.parts.source, run.seen, run.control);
         match (result?, &pipeline.schema, kept.take()) {
             (Ended::Done, _, _) => return Ok(seen.summary),
@@ -131,7 +133,7 @@ pub async fn run_with_swaps(
             }
             (Ended::NewColumns(_), _, _) => return Err(Error::bug("new columns without a schema that is kept")),
         }
-        control.forget_what_is_ready();
+        control.forget_what_is_ready(trial);
         wiring = wire(&control.running, &control.file, &footing, &[], &control.policies, kept.as_ref()).await?;
     }
 }
@@ -304,6 +306,8 @@ impl<'a> Run<'a> {
                     self.finish_commit(report).await?;
                     match self.due_without_rows().await? {
                         Some(flush) => (self.parts.source.nothing(), flush),
+                        // An epoch of nothing, whose record says what was decided.
+                        None if !self.versions.is_recorded() => (self.parts.source.nothing(), false),
                         None if self.pipeline.trigger == Trigger::AvailableNow => return Ok(Ended::Done),
                         None => {
                             if let Some(next) = self.wait(shutdown).await {
@@ -359,9 +363,12 @@ impl<'a> Run<'a> {
             }
             self.finish_commit(report).await?;
             let stats = if self.trial.is_some() { staged.stats.clone() } else { Vec::new() };
+            let has_worked = staged.counts.messages > 0 || staged.counts.windows > 0;
             self.prepare(staged, plan).await?;
-            let trusted = self.control.prepared(self.next);
-            self.tell(trusted, report);
+            if has_worked {
+                let trusted = self.control.prepared(self.next);
+                self.tell(trusted, report);
+            }
             self.after_trial(&stats, report).await?;
             if let Trigger::Interval(interval) = self.pipeline.trigger {
                 self.finish_commit(report).await?;

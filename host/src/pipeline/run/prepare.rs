@@ -49,6 +49,7 @@ impl Run<'_> {
             notifications,
         };
         let prepared = self.checkpoint.prepare(&record).await?;
+        self.versions.recorded();
         self.next = self.next.next();
         let took = Durations { plan, prepare: watch.elapsed(), commit: Duration::ZERO };
         let checkpoint = Arc::clone(&self.checkpoint);

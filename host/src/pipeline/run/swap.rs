@@ -21,10 +21,7 @@ use crate::{Error, Result};
 impl Run<'_> {
     /// Do what was asked for, or is ready; waits for nothing.
     pub(super) async fn attend(&mut self, report: &mut dyn Report) -> Result<()> {
-        // Who is on trial is not joined by others.
-        while self.trial.is_none()
-            && let Some(next) = self.control.next().now_or_never()
-        {
+        while let Some(next) = Self::next_swap(&mut self.control, &self.trial).now_or_never() {
             self.answer(next, report).await?;
         }
         Ok(())
@@ -36,6 +33,13 @@ impl Run<'_> {
             Next::Asked(request) => {
                 let ground = self.ground();
                 self.control.begin(request, &self.versions, ground);
+                return Ok(());
+            }
+            Next::EndTrial => {
+                if let (Some(shadow), Some(answer)) = (self.parts.shadow.take(), self.trial.take()) {
+                    let ended = Error::unavailable("a rollback ended its trial");
+                    self.refuse(&shadow.into_candidate(), ended, answer, report);
+                }
                 return Ok(());
             }
             Next::Made(finished) => finished,
@@ -163,6 +167,7 @@ impl Run<'_> {
     /// What a candidate is made on.
     fn ground(&self) -> Ground {
         let tables = all_tables(&self.parts).cloned().zip(self.parts.schemas.iter().cloned()).collect();
+        let on_probation = self.control.on_probation().map_or(&[][..], |(steps, _)| steps);
         Ground {
             running: Arc::clone(&self.control.running),
             named: Arc::clone(&self.control.named),
@@ -173,6 +178,7 @@ impl Run<'_> {
             kept: self.kept.clone(),
             tables,
             plugins: self.parts.plugins.clone(),
+            on_probation: on_probation.iter().map(|on| on.new.step.clone()).collect(),
             steps: self.steps.clone(),
             places: self.control.places.clone(),
             checkpoint: Arc::clone(&self.checkpoint),
@@ -195,10 +201,11 @@ impl Run<'_> {
         }
     }
 
-    /// What is next to do about plugins; nothing as long as one is on trial.
+    /// What is next to do about plugins. Who is on trial is not joined by others, and
+    /// only a rollback ends it.
     pub(super) async fn next_swap(control: &mut Control, trial: &Option<Answer>) -> Next {
         match trial {
-            Some(_) => std::future::pending().await,
+            Some(_) => control.roll_back_asked().map(|()| Next::EndTrial).await,
             None => control.next().await,
         }
     }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::datatypes::Schema;
+use bytes::Bytes;
 
 use super::versions::digest_of;
 use crate::checkpoint::Checkpoint;
@@ -55,6 +56,8 @@ pub(in crate::pipeline) struct Ground {
     /// With the schemas that are needed of them, the dead letters last.
     pub(in crate::pipeline) tables: Vec<(Arc<Table>, Schema)>,
     pub(in crate::pipeline) plugins: Vec<Plugged>,
+    /// The steps with a version on probation.
+    pub(in crate::pipeline) on_probation: Vec<String>,
     pub(in crate::pipeline) steps: BTreeMap<String, StepState>,
     /// What the file names where something else runs.
     pub(in crate::pipeline) places: BTreeMap<String, Digest>,
@@ -90,7 +93,7 @@ pub(super) enum Made {
     /// They can take over.
     Ready(Box<Candidate>),
     /// They are what runs already, and the file names it in these steps.
-    Same(Vec<String>),
+    Same { steps: Vec<String>, running: Arc<Pipeline>, named: Arc<Pipeline>, file: Arc<PipelineFile> },
     /// They cannot take over: why, and for each change the digest, if it is known.
     Refused(Error, BTreeMap<String, Option<Digest>>),
 }
@@ -101,62 +104,45 @@ pub(super) async fn make(order: Order, ground: Ground) -> Made {
     let mut digests: BTreeMap<String, Option<Digest>> =
         order.changes.iter().map(|change| (change.config.step.clone(), None)).collect();
     match ready(order, ground, &mut digests).await {
-        Ok(Ok(mut candidate)) => {
+        Ok(Made::Ready(mut candidate)) => {
             candidate.ready_ms = u64::try_from(watch.elapsed().as_millis()).unwrap_or(u64::MAX);
-            Made::Ready(Box::new(candidate))
+            Made::Ready(candidate)
         }
-        Ok(Err(named)) => Made::Same(named),
+        Ok(made) => made,
         Err(error) => Made::Refused(error, digests),
     }
 }
 
 /// Versions that can take over; the steps that have what the file names already, if
 /// nothing changes.
-async fn ready(
-    order: Order,
-    ground: Ground,
-    digests: &mut BTreeMap<String, Option<Digest>>,
-) -> Result<std::result::Result<Candidate, Vec<String>>> {
+async fn ready(order: Order, ground: Ground, digests: &mut BTreeMap<String, Option<Digest>>) -> Result<Made> {
     let (named, file) = order.reading.unwrap_or_else(|| (Arc::clone(&ground.named), Arc::clone(&ground.file)));
     let mut running = ground.running.as_ref().clone();
     let mut policies = Policies::of(&running);
+    for step in &ground.on_probation {
+        policies.others.insert(step.clone(), FailurePolicy::new(OnFailure::Fail));
+    }
     let mut places = BTreeMap::new();
     let (mut changed, mut same) = (BTreeSet::new(), Vec::new());
-    for Change { mut config, sha256, is_named, kept } in order.changes {
-        let step = config.step.clone();
-        let source = component_source(&config);
-        let name = source.name();
-        let component = match kept {
-            Some(digest) => ground.checkpoint.component(digest).await?,
-            None => env::blocking(move || source.read()).await?,
-        };
-        let digest = Digest::of(&component);
-        digests.insert(step.clone(), Some(digest));
-        if let Some(announced) = sha256.filter(|announced| *announced != digest) {
-            return Err(Error::config(format!(
-                "the component for {step} has the digest {digest}, but {announced} was announced: send it again"
-            )));
-        }
-        let plugged = ground.plugins.iter().find(|plugin| plugin.identity.step == step);
-        let plugged = plugged.ok_or_else(|| Error::bug("a step without a plugin"))?;
-        let reads_the_same = || {
-            let before = ground.named.plugins().find(|plugin| plugin.step == step);
-            before.is_some_and(|before| before.config == config.config && before.limits == config.limits)
-        };
-        if is_named && ground.places.get(&step) == Some(&digest) && reads_the_same() {
-            // The file says what it said when another version took its place.
+    let looked_at = look_at(order.changes, &ground, digests).await?;
+    // A reload that changes nothing else tries again what was refused or rolled back.
+    let tries_again = !order.is_unasked && looked_at.iter().all(|change| change.is_kept_out || change.is_running);
+    for LookedAt { mut config, name, component, digest, is_named, is_kept_out, is_running } in looked_at {
+        if is_kept_out && !tries_again {
             continue;
         }
+        let step = config.step.clone();
         let slot = running.plugin_mut(&step).ok_or_else(|| unknown_step(&ground.running, &step))?;
-        let file_names = match is_named {
-            true => None,
-            false => match named.plugins().find(|plugin| plugin.step == step) {
-                Some(plugin) => digest_of(plugin).await.filter(|names| *names != digest),
-                None => None,
-            },
+        let file_names = match named.plugins().find(|plugin| plugin.step == step) {
+            Some(plugin) if !is_named && digest_of(plugin).await != Some(digest) => {
+                // What the file named until now; what it names since then is still to be looked at.
+                let plugged = ground.plugins.iter().find(|plugin| plugin.identity.step == step);
+                ground.places.get(&step).copied().or(plugged.map(|plugged| plugged.identity.sha256))
+            }
+            _ => None,
         };
         places.insert(step.clone(), file_names);
-        if plugged.identity.sha256 == digest && slot.config == config.config && slot.limits == config.limits {
+        if is_running {
             slot.swap = config.swap;
             slot.sha256 = config.sha256;
             same.extend(is_named.then_some(step));
@@ -171,7 +157,7 @@ async fn ready(
         *slot = config;
     }
     if changed.is_empty() {
-        return Ok(Err(same));
+        return Ok(Made::Same { steps: same, running: Arc::new(running), named, file });
     }
     let (footing, kept) = (&ground.footing, ground.kept.as_ref());
     let wired = wire(&running, &file, footing, &ground.message_fields, &policies, kept).await?;
@@ -180,6 +166,7 @@ async fn ready(
         _ => Some(wire(&running, &file, footing, &ground.message_fields, &policies, kept).await?.stateful),
     };
     if let Some(new) = wired.message_fields.get(ground.message_fields.len()) {
+        digests.values_mut().for_each(|digest| *digest = None);
         return Err(Error::config(format!(
             "it asks for the message field `{new}`, which the source was not told to bring when it started: \
              stop the pipeline and start it with the new version"
@@ -198,7 +185,14 @@ async fn ready(
     }
     let mut workers = Workers::start(&steps, running.threads)?;
     workers.warmed().await?;
-    Ok(Ok(Candidate {
+    // A rollback needs them, also if no epoch is made of them before the next swap.
+    let changing = ground.plugins.iter().zip(&plugins).filter(|(old, _)| changed.contains(&old.identity.step));
+    for (old, new) in changing {
+        for Plugged { identity, component } in [old, new] {
+            ground.checkpoint.keep_component(identity.sha256, component.clone()).await?;
+        }
+    }
+    Ok(Made::Ready(Box::new(Candidate {
         running: Arc::new(running),
         named,
         file,
@@ -214,7 +208,62 @@ async fn ready(
         shadow: order.shadow,
         probation: order.probation,
         ready_ms: 0,
-    }))
+    })))
+}
+
+/// A change whose component was read.
+struct LookedAt {
+    config: PluginConfig,
+    name: String,
+    component: Bytes,
+    digest: Digest,
+    is_named: bool,
+    /// The file names what it named when another version took its place.
+    is_kept_out: bool,
+    /// It runs already, with the same configuration and limits.
+    is_running: bool,
+}
+
+async fn look_at(
+    changes: Vec<Change>,
+    ground: &Ground,
+    digests: &mut BTreeMap<String, Option<Digest>>,
+) -> Result<Vec<LookedAt>> {
+    let reads_as = |config: &PluginConfig, pipeline: &Pipeline| {
+        let before = pipeline.plugins().find(|plugin| plugin.step == config.step);
+        before.is_some_and(|before| before.config == config.config && before.limits == config.limits)
+    };
+    let mut looked_at = Vec::with_capacity(changes.len());
+    for Change { config, sha256, is_named, kept } in changes {
+        let step = &config.step;
+        let source = component_source(&config);
+        let name = kept.map_or_else(|| source.name(), |digest| digest.short());
+        let component = match kept {
+            Some(digest) => ground.checkpoint.component(digest).await?,
+            None => env::blocking(move || source.read()).await?,
+        };
+        let digest = Digest::of(&component);
+        if let Some(announced) = sha256.filter(|announced| *announced != digest) {
+            digests.insert(step.clone(), Some(digest));
+            return Err(Error::config(format!(
+                "the component for {step} has the digest {digest}, but {announced} was announced: send it again"
+            )));
+        }
+        // Where the file contradicts itself, nothing is said against the component.
+        if let Some(pinned) = config.sha256.filter(|pinned| *pinned != digest) {
+            return Err(Error::config(format!(
+                "the component of {step} has the digest {digest}, but {pinned} is pinned: restore the file or change \
+                 `sha256`"
+            )));
+        }
+        digests.insert(step.clone(), Some(digest));
+        let plugged = ground.plugins.iter().find(|plugin| plugin.identity.step == *step);
+        let plugged = plugged.ok_or_else(|| Error::bug("a step without a plugin"))?;
+        let is_kept_out = is_named && ground.places.get(step) == Some(&digest) && reads_as(&config, &ground.named);
+        let is_running = plugged.identity.sha256 == digest && reads_as(&config, &ground.running);
+        looked_at.push(LookedAt { config, name, component, digest, is_named, is_kept_out, is_running });
+    }
+    Ok(looked_at)
 }
 
 /// State that is kept must be of use to the new versions.

@@ -1,7 +1,7 @@
 //! The state of swapping in a run: what was asked, what is made ready, who is on
 //! probation.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
@@ -18,6 +18,8 @@ use crate::pipeline::build::{Plugged, Policies, component_source, on_failure};
 use crate::plugin::ComponentSource;
 use crate::{Error, ErrorKind, Result};
 
+/// A trial or probation that is asked for takes at most so many epochs.
+const MAX_EPOCHS: u32 = 100_000;
 /// Events that wait to be told with an epoch, while none is committed.
 const MAX_EVENTS: usize = 100;
 
@@ -32,6 +34,8 @@ pub(in crate::pipeline) struct Control {
     waiting: Option<Request>,
     making: Option<Making>,
     probation: Option<Probation>,
+    /// What was rolled back in this run.
+    failed: BTreeSet<Digest>,
     /// What happened since somebody was told.
     events: Vec<SwapEvent>,
     /// The pipeline as it runs; its components are those that were read once.
@@ -79,6 +83,8 @@ pub(in crate::pipeline) enum Next {
     Asked(Request),
     /// Versions are ready, or not.
     Made(Finished),
+    /// Whoever is on trial is to go: somebody asks for a rollback.
+    EndTrial,
 }
 
 /// What came of making versions ready.
@@ -111,6 +117,7 @@ impl Control {
             waiting: None,
             making: None,
             probation: None,
+            failed: BTreeSet::new(),
             events: Vec::new(),
             running: Arc::new(running),
             named: Arc::new(named.clone()),
@@ -118,6 +125,20 @@ impl Control {
             places,
             policies,
         }
+    }
+
+    /// An error of a start, which may come from components that the pipeline file does
+    /// not name.
+    pub(in crate::pipeline) fn with_stand_ins(&self, error: Error) -> Error {
+        if self.places.is_empty() {
+            return error;
+        }
+        let steps: Vec<&str> = self.places.keys().map(String::as_str).collect();
+        error.during(format!(
+            "an earlier version runs in {}, because the one that the pipeline file names was refused or taken back \
+             (restore the configuration, or name another component)",
+            steps.join(", ")
+        ))
     }
 
     /// From now on these components run, whatever becomes of the files that they
@@ -154,6 +175,16 @@ impl Control {
         }
     }
 
+    /// Somebody asks for a rollback; waits for it. May be dropped and called again.
+    pub(in crate::pipeline) async fn roll_back_asked(&mut self) {
+        if self.waiting.is_none() {
+            self.waiting = self.swaps.requests.recv().await;
+        }
+        if !self.waiting.as_ref().is_some_and(|request| matches!(request.ask, Ask::RollBack { .. })) {
+            std::future::pending::<()>().await;
+        }
+    }
+
     /// Begin to make ready what is asked for.
     pub(in crate::pipeline) fn begin(&mut self, request: Request, versions: &Versions, ground: Ground) {
         let Request { ask, answer } = request;
@@ -177,17 +208,26 @@ impl Control {
             Ask::Swap(Swap { step, component, sha256, shadow, probation, is_named }) => {
                 let mut config = plugin(&step)?;
                 config.reference = reference(component);
+                if !is_named {
+                    config.sha256 = None;
+                }
+                if let Some(epochs) = [shadow, probation].into_iter().flatten().find(|epochs| *epochs > MAX_EPOCHS) {
+                    let most = format!("a trial and a probation take at most {MAX_EPOCHS} epochs, and not {epochs}");
+                    return Err(Error::config(most));
+                }
                 let (shadow, probation) =
                     (shadow.unwrap_or(config.swap.shadow), probation.unwrap_or(config.swap.probation));
                 let changes = vec![Change { config, sha256, is_named, kept: None }];
                 Ok(Order { changes, shadow, probation, reading: None, is_unasked: is_named })
             }
             Ask::RollBack { step, to } => {
-                let config = plugin(&step)?;
+                let mut config = plugin(&step)?;
+                // A pin is about what the file names.
+                config.sha256 = None;
                 let replaced = versions.steps().get(&step).map_or(&[][..], |version| &version.replaced);
                 let found = match to {
                     Some(to) => replaced.iter().find(|replaced| replaced.sha256 == to),
-                    None => replaced.first(),
+                    None => replaced.iter().find(|replaced| !self.failed.contains(&replaced.sha256)),
                 };
                 let found = found.ok_or_else(|| {
                     let known: Vec<String> = replaced.iter().map(|replaced| replaced.sha256.short()).collect();
@@ -243,21 +283,24 @@ impl Control {
         let Finished { made, steps, is_unasked, answer } = finished;
         match made {
             Made::Ready(candidate) => Verdict::Ready(candidate, answer),
-            Made::Same(named) => {
-                for step in named {
-                    self.places.remove(&step);
-                    versions.set_place(&step, None);
+            Made::Same { steps, running, named, file } => {
+                for step in steps {
+                    self.set_place(&step, None, versions);
                 }
+                self.running = running;
+                self.read_anew(named, file);
                 let same = Error::config("that is what runs already: nothing was changed");
                 drop(answer.send(if is_unasked { Ok(Vec::new()) } else { Err(same) }));
                 Verdict::Over(Vec::new())
             }
             Made::Refused(error, digests) => {
                 let mut events = Vec::new();
+                // What it may be elsewhere does not speak against it.
+                let is_to_blame = !matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Bug);
                 for (step, is_named) in steps {
                     let digest = digests.get(&step).copied().flatten();
                     let Some(plugged) = plugins.iter().find(|plugin| plugin.identity.step == step) else { continue };
-                    if is_named && digest.is_some_and(|digest| digest != plugged.identity.sha256) {
+                    if is_named && is_to_blame && digest.is_some_and(|digest| digest != plugged.identity.sha256) {
                         self.set_place(&step, digest, versions);
                     }
                     let mut event = event(SwapOutcome::Refused, &plugged.identity, None, next);
@@ -295,21 +338,65 @@ impl Control {
         (since, steps): (Epoch, Vec<OnProbation>),
         versions: &mut Versions,
     ) {
-        self.trust();
         let before = (std::mem::replace(&mut self.running, running), self.places.clone());
-        if !Arc::ptr_eq(&self.named, &named) {
-            self.watcher = env::task(watch_components(self.swaps.sender.clone(), watched(&named)));
-        }
-        (self.named, self.file, self.policies) = (named, file, policies);
+        self.policies = policies;
+        self.read_anew(named, file);
         for (step, in_place_of) in places {
             self.set_place(&step, in_place_of, versions);
         }
-        if probation > 0 {
-            let (running, places) = before;
-            self.probation = Some(Probation { left: probation, since, running, places, steps });
-        } else {
-            self.trust();
+        self.probation = match (self.probation.take(), probation) {
+            (Some(earlier), left) => self.joined(earlier, left, steps),
+            (None, 0) => None,
+            (None, left) => {
+                let (running, places) = before;
+                Some(Probation { left, since, running, places, steps })
+            }
+        };
+        let is_over =
+            |step: &String| self.probation.as_ref().is_none_or(|all| all.steps.iter().all(|on| on.new.step != *step));
+        for policy in self.policies.others.extract_if(.., |step, _| is_over(step)).map(|(_, policy)| policy) {
+            policy.set(on_failure(self.policies.on_error));
         }
+    }
+
+    /// An earlier probation goes on when other versions take over: all that are on it
+    /// go back together. With nothing left of their own, the others are trusted.
+    fn joined(&self, mut earlier: Probation, left: u32, steps: Vec<OnProbation>) -> Option<Probation> {
+        earlier.left = earlier.left.max(left);
+        for mut on in steps {
+            let step = on.old.step.clone();
+            let at = earlier.steps.iter().position(|before| before.old.step == step);
+            let before = at.map(|at| earlier.steps.remove(at));
+            if left > 0 {
+                if let Some(before) = before {
+                    (on.old, on.restorable) = (before.old, before.restorable);
+                }
+                if on.old.sha256 != on.new.sha256 {
+                    earlier.steps.push(on);
+                }
+                continue;
+            }
+            let mut running = earlier.running.as_ref().clone();
+            if let (Some(slot), Some(now)) =
+                (running.plugin_mut(&step), self.running.plugins().find(|plugin| plugin.step == step))
+            {
+                *slot = now.clone();
+            }
+            earlier.running = Arc::new(running);
+            match self.places.get(&step) {
+                Some(place) => earlier.places.insert(step, *place),
+                None => earlier.places.remove(&step),
+            };
+        }
+        (!earlier.steps.is_empty()).then_some(earlier)
+    }
+
+    /// This is what the pipeline file says now.
+    fn read_anew(&mut self, named: Arc<Pipeline>, file: Arc<PipelineFile>) {
+        if !Arc::ptr_eq(&self.named, &named) {
+            self.watcher = env::task(watch_components(self.swaps.sender.clone(), watched(&named)));
+        }
+        (self.named, self.file) = (named, file);
     }
 
     /// From now on failures of all versions are what the pipeline says.
@@ -374,6 +461,7 @@ impl Control {
         (self.running, self.places) = (probation.running, probation.places);
         let mut events = Vec::new();
         for on in probation.steps {
+            self.failed.insert(on.new.sha256);
             if on.is_named {
                 self.places.insert(on.old.step.clone(), on.new.sha256);
             }
@@ -384,11 +472,14 @@ impl Control {
         Ok(events)
     }
 
-    /// What is made ready was made for something that runs no more: make it again.
-    pub(in crate::pipeline) fn forget_what_is_ready(&mut self) {
-        if let Some(making) = self.making.take() {
+    /// What is made ready, or on trial, was made for something that runs no more.
+    pub(in crate::pipeline) fn forget_what_is_ready(&mut self, trial: Option<Answer>) {
+        let making = self.making.take().map(|making| {
             making.task.abort();
-            drop(making.answer.send(Err(Error::unavailable("the pipeline was wired anew meanwhile: ask again"))));
+            making.answer
+        });
+        for answer in making.into_iter().chain(trial) {
+            drop(answer.send(Err(Error::unavailable("the pipeline was wired anew meanwhile: ask again"))));
         }
     }
 

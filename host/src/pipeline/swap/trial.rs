@@ -137,6 +137,11 @@ impl Shadow {
         }
     }
 
+    /// End the trial before it is over.
+    pub(in crate::pipeline) fn into_candidate(self) -> Candidate {
+        self.candidate
+    }
+
     fn note(&mut self, result: Result<()>) {
         if let Err(error) = result {
             self.failed.get_or_insert(error);

@@ -22,6 +22,8 @@ pub(in crate::pipeline) struct Versions {
     kept: Option<BTreeSet<Digest>>,
     /// Components that the last record does not name any more.
     expired: Vec<Digest>,
+    /// Whether the newest record says what was decided.
+    is_recorded: bool,
     keep_for: Duration,
 }
 
@@ -35,7 +37,8 @@ impl Versions {
         keep_for: Duration,
     ) -> Self {
         let next = record.map_or(Epoch::FIRST, |record| record.epoch.next());
-        let mut versions = Self { steps: BTreeMap::new(), kept: None, expired: Vec::new(), keep_for };
+        let (kept, expired) = (None, Vec::new());
+        let mut versions = Self { steps: BTreeMap::new(), kept, expired, is_recorded: true, keep_for };
         for Plugged { identity, .. } in plugins {
             let step = &identity.step;
             let before = record.and_then(|record| {
@@ -43,10 +46,15 @@ impl Versions {
             });
             let first = StepVersion { since: next, in_place_of: None, replaced: Vec::new() };
             let mut version = before.map_or(first, |(_, version, _)| version.clone());
-            version.in_place_of = places.get(step).copied();
+            let in_place_of = places.get(step).copied();
+            versions.is_recorded &= in_place_of == version.in_place_of;
+            version.in_place_of = in_place_of;
             versions.steps.insert(step.clone(), version);
             if let Some((plugin, _, record)) = before.filter(|(plugin, ..)| plugin.sha256 != identity.sha256) {
+                let is_recorded = versions.is_recorded;
                 versions.replace(plugin, identity.sha256, (next, record.clock_us));
+                // What the file names needs no record.
+                versions.is_recorded = is_recorded;
             }
         }
         versions
@@ -55,6 +63,7 @@ impl Versions {
     /// A version was replaced by the one with this digest.
     pub(in crate::pipeline) fn replace(&mut self, old: &PluginIdentity, by: Digest, (from, now_us): (Epoch, i64)) {
         let Some(version) = self.steps.get_mut(&old.step) else { return };
+        self.is_recorded = false;
         version.since = from;
         version.replaced.retain(|replaced| replaced.sha256 != by && replaced.sha256 != old.sha256);
         if old.sha256 != by {
@@ -70,8 +79,20 @@ impl Versions {
     /// Another component than this, which the pipeline file names, has the step.
     pub(in crate::pipeline) fn set_place(&mut self, step: &str, in_place_of: Option<Digest>) {
         if let Some(version) = self.steps.get_mut(step) {
+            self.is_recorded &= version.in_place_of == in_place_of;
             version.in_place_of = in_place_of;
         }
+    }
+
+    /// Whether the newest record says what was decided; otherwise a restart would not
+    /// know of it.
+    pub(in crate::pipeline) fn is_recorded(&self) -> bool {
+        self.is_recorded
+    }
+
+    /// They are in a record now.
+    pub(in crate::pipeline) fn recorded(&mut self) {
+        self.is_recorded = true;
     }
 
     /// The versions, by step.
@@ -134,7 +155,7 @@ pub(in crate::pipeline) async fn in_force(
     for (step, version) in &record.versions {
         let (Some(in_place_of), Some(plugin)) = (version.in_place_of, pipeline.plugin_mut(step)) else { continue };
         let Some(identity) = record.plugins.iter().find(|plugin| plugin.step == *step) else { continue };
-        if digest_of(plugin).await != Some(in_place_of) || plugin.sha256.is_some_and(|pin| pin != identity.sha256) {
+        if digest_of(plugin).await != Some(in_place_of) {
             continue;
         }
         tracing::warn!(
@@ -146,6 +167,8 @@ pub(in crate::pipeline) async fn in_force(
         );
         let bytes = checkpoint.component(identity.sha256).await?;
         plugin.reference = PluginReference::Bytes(identity.sha256.short(), bytes);
+        // A pin is about what the file names.
+        plugin.sha256 = None;
         places.insert(step.clone(), in_place_of);
     }
     Ok((pipeline, places))

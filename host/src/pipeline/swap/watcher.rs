@@ -21,6 +21,8 @@ const EVERY: Duration = Duration::from_millis(250);
 struct Stamp {
     modified: Option<SystemTime>,
     bytes: u64,
+    /// Another file under the name may have the same size and age.
+    identity: Option<(u64, i64, i64)>,
 }
 
 /// A file that is looked at.
@@ -79,5 +81,17 @@ pub(super) async fn watch_components(sender: SwapSender, files: Vec<(String, Pat
 
 fn stamp(path: &Path) -> Option<Stamp> {
     let file = std::fs::metadata(path).ok()?;
-    Some(Stamp { modified: file.modified().ok(), bytes: file.len() })
+    Some(Stamp { modified: file.modified().ok(), bytes: file.len(), identity: identity(&file) })
+}
+
+/// The inode and when it changed.
+#[cfg(unix)]
+fn identity(file: &std::fs::Metadata) -> Option<(u64, i64, i64)> {
+    use std::os::unix::fs::MetadataExt as _;
+    Some((file.ino(), file.ctime(), file.ctime_nsec()))
+}
+
+#[cfg(not(unix))]
+fn identity(_file: &std::fs::Metadata) -> Option<(u64, i64, i64)> {
+    None
 }
