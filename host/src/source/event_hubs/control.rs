@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::FutureExt as _;
-use futures::future::BoxFuture;
 use tokio::sync::Notify;
 
 use super::feed::{Feed, FeedBounds};
@@ -15,8 +14,8 @@ use super::outage::Outage;
 use super::reception::{Reception, made_anew};
 use super::settings::EventHubsSettings;
 use super::starts;
-use crate::env::{Clock, Task, solitary_task, task};
-use crate::event_hubs::{Connection, PartitionState, Trouble};
+use crate::env::{Clock, Task, solitary_task};
+use crate::event_hubs::{Answer, Connection, Inquiry, PartitionState, Trouble};
 use crate::model::PartitionId;
 use crate::source::{ChunkBounds, IncidentKind, Incidents};
 use crate::{Error, Result};
@@ -44,15 +43,12 @@ pub(super) struct Standing {
     pub(super) end: u64,
 }
 
-/// The answer to a question over a connection, on its way.
-type Answer<'a, T> = BoxFuture<'a, std::result::Result<T, Trouble>>;
-
 /// What asks about the event hub as a whole.
 pub(super) struct Control {
     settings: Arc<EventHubsSettings>,
     clock: Arc<dyn Clock>,
     incidents: Arc<Incidents>,
-    connection: Option<Connection>,
+    inquiry: Option<Inquiry>,
     outage: Outage,
     partitions: Arc<Partitions>,
     /// Looks for partitions that appear; held so that it lives.
@@ -63,7 +59,7 @@ impl Control {
     pub(super) fn new(settings: Arc<EventHubsSettings>, clock: Arc<dyn Clock>, incidents: Arc<Incidents>) -> Self {
         let outage = Outage::new(Arc::clone(&settings), Arc::clone(&clock), Arc::clone(&incidents), None);
         let partitions = Arc::new(Partitions::default());
-        Self { settings, clock, incidents, connection: None, outage, partitions, _watch: None }
+        Self { settings, clock, incidents, inquiry: None, outage, partitions, _watch: None }
     }
 
     /// The partitions that are received.
@@ -72,22 +68,25 @@ impl Control {
     }
 
     /// The connection, opened if it is not.
-    async fn connection(&mut self) -> std::result::Result<&Connection, Trouble> {
-        if self.connection.is_none() {
-            let connecting = self.settings.hub.connect(&self.settings.consumer_group, self.settings.timeout);
-            self.connection = Some(connecting.await?);
+    async fn inquiry(&mut self) -> std::result::Result<&Inquiry, Trouble> {
+        if self.inquiry.is_none() {
+            let EventHubsSettings { hub, consumer_group, timeout, .. } = self.settings.as_ref();
+            self.inquiry = Some(Inquiry::open(hub, consumer_group, *timeout).await?);
         }
-        self.connection.as_ref().ok_or_else(|| Trouble::gone("the connection is closed"))
+        self.inquiry.as_ref().ok_or_else(|| Trouble::gone("the connection is closed"))
     }
 
     /// Ask until there is an answer.
     ///
     /// # Errors
     /// When to ask again is of no use.
-    async fn ask<T>(&mut self, question: impl for<'a> Fn(&'a Connection) -> Answer<'a, T> + Send + Sync) -> Result<T> {
+    async fn ask<T: Send + 'static>(
+        &mut self,
+        question: impl for<'a> FnOnce(&'a Connection) -> Answer<'a, T> + Clone + Send + 'static,
+    ) -> Result<T> {
         loop {
-            let answer = match self.connection().await {
-                Ok(connection) => question(connection).await,
+            let answer = match self.inquiry().await {
+                Ok(inquiry) => inquiry.ask(question.clone()).await,
                 Err(trouble) => Err(trouble),
             };
             match answer {
@@ -96,9 +95,7 @@ impl Control {
                     return Ok(answer);
                 }
                 Err(trouble) => {
-                    if let Some(connection) = self.connection.take() {
-                        connection.close().await;
-                    }
+                    self.inquiry = None;
                     self.outage.wait(&trouble).await?;
                 }
             }
@@ -152,20 +149,13 @@ impl Control {
     async fn later_state(&mut self, partition: &PartitionId) -> Result<PartitionState> {
         self.clock.back_off(SECOND_LOOK).await;
         let partition = partition.clone();
-        self.ask(|connection| {
-            let partition = partition.clone();
-            async move { connection.state(&partition).await }.boxed()
-        })
-        .await
+        self.ask(move |connection| async move { connection.state(&partition).await }.boxed()).await
     }
 
     async fn start_of(&mut self, partition: &PartitionId) -> Result<u64> {
         let (settings, partition) = (Arc::clone(&self.settings), partition.clone());
-        self.ask(|connection| {
-            let (settings, partition) = (Arc::clone(&settings), partition.clone());
-            async move { starts::resolve(&settings, connection, &partition).await }.boxed()
-        })
-        .await?
+        self.ask(move |connection| async move { starts::resolve(&settings, connection, &partition).await }.boxed())
+            .await?
     }
 
     /// The sequence number behind the last message of every partition now.
@@ -182,17 +172,21 @@ impl Control {
     }
 
     /// Begin to receive these partitions, and all that appear.
+    ///
+    /// # Errors
+    /// Unavailable if the system has no thread to give.
     pub(super) fn receive(
         &mut self,
         standings: BTreeMap<PartitionId, Standing>,
         fields: &Arc<[HubField]>,
         chunks: ChunkBounds,
-    ) {
+    ) -> Result<()> {
         let receiving = Receiving::new(self, fields, chunks, standings.len());
         for (partition, standing) in standings {
             receiving.start(partition, standing);
         }
-        self._watch = Some(task(receiving.watch()));
+        self._watch = Some(solitary_task("weir-partitions", move || receiving.watch())?);
+        Ok(())
     }
 }
 

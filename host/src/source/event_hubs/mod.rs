@@ -111,7 +111,7 @@ impl EventHubsSource {
         };
         self.has_new_positions = is_first && standings.keys().any(moves);
         let ends = standings.iter().map(|(partition, standing)| (partition.clone(), standing.end)).collect();
-        control.receive(standings, &self.fields, self.chunks);
+        control.receive(standings, &self.fields, self.chunks)?;
         self.control = Some(control);
         Ok(Some(ends))
     }
