@@ -6,6 +6,8 @@ use std::fs;
 use weir_tests::binary::{fail, succeed};
 use weir_tests::fixture;
 
+use crate::hostile_steps::deadline;
+
 /// Modes that fail the call, as the dead letters name them.
 const FAILING: &[(&str, &str)] = &[
     ("loop", "missed its deadline"),
@@ -49,12 +51,13 @@ format = "text"
 [parser]
 plugin = "{}"
 config = {{ mode = "{mode}", when = "poison", count = 5000000 }}
-limits = {{ deadline = "100ms" }}
+limits = {{ deadline = "{}" }}
 
 [table.lines]
 path = "data/lines"
 "#,
-        fixture("hostile.wasm").display()
+        fixture("hostile.wasm").display(),
+        deadline(mode)
     );
     fs::write(folder.path().join("pipeline.toml"), text).unwrap();
     let lines: String =
