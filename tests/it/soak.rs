@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use weir::env::Env;
 use weir::pipeline::{Progress, Report};
 use weir_tests::hosts::parse;
-use weir_tests::memory::live_bytes;
+use weir_tests::memory::{live_bytes, status_kib};
 use weir_tests::{binary, readings};
 
 /// Epochs before the first look, when caches are warm, and before the second.
@@ -60,9 +60,7 @@ impl Usage {
     /// As it is now, from proc(5).
     fn now() -> Self {
         let open_files = fs::read_dir("/proc/self/fd").unwrap().count();
-        let status = fs::read_to_string("/proc/self/status").unwrap();
-        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-        let resident_kib: usize = resident.trim().trim_end_matches(" kB").parse().unwrap();
+        let resident_kib = usize::try_from(status_kib("self", "VmRSS").unwrap()).unwrap();
         Self { open_files, live_bytes: live_bytes(), resident_bytes: resident_kib << 10 }
     }
 }

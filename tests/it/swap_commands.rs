@@ -13,8 +13,9 @@ use weir::env::{Env, Location, Stopwatch};
 use weir::model::Digest;
 use weir::plugin::ComponentSource;
 use weir_tests::binary::{fail, succeed, text, weir};
+use weir_tests::memory::status_kib;
 use weir_tests::readings;
-use weir_tests::swapping::another;
+use weir_tests::swapping::{FULL_LOAD, STEPS, another};
 use weir_tests::tables::sorted_integers;
 
 use crate::kills::{Random, number};
@@ -480,51 +481,6 @@ async fn kill_during_swaps_leaves_one_version_in_force_and_loses_and_doubles_not
     assert!(output.status.success(), "{}", text(&output));
 }
 
-/// A stream that never ends and goes as fast as it can, with a plugin in every role.
-const FULL_LOAD: &str = r#"
-[pipeline]
-name = "full-load"
-checkpoint = "data/checkpoint"
-threads = 2
-max_events_per_epoch = 2000
-
-[source.generator]
-devices = 1000
-
-[parser]
-plugin = "builtin:json"
-config = { columns = "deviceId string, ts timestamp, temperature double" }
-
-[[transform]]
-name = "same"
-plugin = "builtin:identity"
-
-[table.numbers]
-path = "data/numbers"
-
-[event_time]
-column = "ts"
-delay = "1s"
-
-[window.summary]
-size = "1s"
-key = ["deviceId"]
-plugin = "builtin:statistics"
-config = { temperature = ["avg", "min", "max", "last"] }
-table = { path = "data/summary" }
-
-[rule.hot]
-plugin = "builtin:thresholds"
-config = { levels = [{ column = "temperature", above = 37.9, kind = "HOT" }] }
-table = { path = "data/hot" }
-
-[rule.often]
-key = ["deviceId"]
-plugin = "builtin:consecutive"
-config = { column = "temperature", above = 36.0, times = 2, kind = "OFTEN" }
-table = { path = "data/often" }
-"#;
-
 /// How often each step is swapped before the first look and until the last.
 #[cfg(target_os = "linux")]
 const SWAPS: std::ops::Range<u8> = 4..20;
@@ -536,22 +492,13 @@ const MORE_RESIDENT_KIB: u64 = 64 << 10;
 #[cfg(target_os = "linux")]
 #[test]
 fn memory_stays_flat_over_a_hundred_swaps_under_full_load() {
-    const STEPS: [(&str, &str); 5] = [
-        ("parser", "json"),
-        ("transform.same", "identity"),
-        ("window.summary", "statistics"),
-        ("rule.hot", "thresholds"),
-        ("rule.often", "consecutive"),
-    ];
+    // Windows close all the time.
+    let text = FULL_LOAD.replace("\"5m\"", "\"1s\"").replace("= 5000", "= 2000\nthreads = 2");
     let port = free_port();
-    let project = project(&format!("{FULL_LOAD}\n[serve]\nlisten = \"127.0.0.1:{port}\"\ntoken = \"{TOKEN}\"\n"));
+    let project = project(&format!("{text}\n[serve]\nlisten = \"127.0.0.1:{port}\"\ntoken = \"{TOKEN}\"\n"));
     let host = Host::start(project.path());
     until("a host that is ready", || get(port, "/readyz").filter(|(status, _)| *status == 200));
-    let resident_kib = || {
-        let status = fs::read_to_string(format!("/proc/{}/status", host.0.id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap()
-    };
+    let resident_kib = || status_kib(&host.0.id().to_string(), "VmRSS").unwrap();
     let components = STEPS.map(|(_, name)| ComponentSource::Builtin(name.to_owned()).read().unwrap());
     let mut looks = Vec::new();
     for number in 0..SWAPS.end {

@@ -13,7 +13,7 @@ use weir::plugin::ComponentSource;
 use weir_tests::fixture;
 use weir_tests::hosts::parse;
 use weir_tests::streams::{HEAD, Stream, rows};
-use weir_tests::swapping::{AskingStore, another, run_swapping};
+use weir_tests::swapping::{AskingStore, STEPS as PLUGINS, another, run_swapping};
 
 use crate::stateful_crashes::{FILES, STEPS, tables};
 
@@ -44,6 +44,14 @@ fn swap_of(step: &str, component: Vec<u8>) -> Swap {
     Swap { step: step.to_owned(), component, sha256: None, shadow: None, probation: None, is_named: false }
 }
 
+/// The tables of a run over all files that nobody disturbs.
+async fn undisturbed(stream: &Stream, text: &str) -> Vec<Vec<String>> {
+    let mut whole = stream.fork();
+    whole.put(LAST).await;
+    whole.run(text).await;
+    tables(&whole.store).await
+}
+
 /// Every epoch has the versions that were in force when it began.
 fn assert_versions(epochs: &[Value], step: &str, event: &SwapEvent, when: &str) {
     let after = event.to.as_ref().map(|to| to.sha256.to_string());
@@ -61,12 +69,7 @@ fn assert_versions(epochs: &[Value], step: &str, event: &SwapEvent, when: &str) 
 async fn check_every_point(step: &str, component: &str) {
     let text = format!("{HEAD}{TRANSFORM}{STEPS}");
     let stream = Stream::of(&FILES).await;
-    let undisturbed = {
-        let mut whole = stream.fork();
-        whole.put(LAST).await;
-        whole.run(&text).await;
-        tables(&whole.store).await
-    };
+    let undisturbed = undisturbed(&stream, &text).await;
     let other = another(&builtin(component), 1);
     let mut at = 0;
     loop {
@@ -132,12 +135,7 @@ async fn rule_with_memory_is_swapped_with_its_state_at_any_point_of_an_epoch() {
 /// reason; the tables are as if nobody had asked.
 async fn refused(text: &str, ask: Ask, reason: &str) {
     let mut stream = Stream::of(&FILES).await;
-    let undisturbed = {
-        let mut whole = stream.fork();
-        whole.put(LAST).await;
-        whole.run(text).await;
-        tables(&whole.store).await
-    };
+    let undisturbed = undisturbed(&stream, text).await;
     let store = Arc::clone(&stream.store);
     let (epochs, error) = run_swapping(Arc::clone(&store) as _, &endless(text), ROWS, async |sender, _| {
         let error = sender.ask(ask).await.expect_err(reason);
@@ -260,12 +258,7 @@ async fn version_that_fails_before_it_takes_over_is_refused_with_its_reason() {
 async fn rolled_back(other: &str, reason: &str) {
     let honest = hostile(HONEST, HONEST, HONEST, HONEST);
     let mut stream = Stream::of(&FILES).await;
-    let undisturbed = {
-        let mut whole = stream.fork();
-        whole.put(LAST).await;
-        whole.run(&honest).await;
-        tables(&whole.store).await
-    };
+    let undisturbed = undisturbed(&stream, &honest).await;
     let store = Arc::clone(&stream.store);
     let (epochs, event) =
         run_swapping(Arc::clone(&store) as _, &endless(&honest), ROWS, async |sender: SwapSender, _| {
@@ -308,12 +301,7 @@ async fn versions_on_probation_at_the_same_time_go_back_together() {
     let honest = hostile(HONEST, HONEST, HONEST, HONEST);
     let other = hostile(HONEST, "mode = \"trap\", poison = 13", HONEST, HONEST);
     let mut stream = Stream::of(&FILES).await;
-    let undisturbed = {
-        let mut whole = stream.fork();
-        whole.put(LAST).await;
-        whole.run(&honest).await;
-        tables(&whole.store).await
-    };
+    let undisturbed = undisturbed(&stream, &honest).await;
     let store = Arc::clone(&stream.store);
     let component = fs::read(fixture("hostile.wasm")).unwrap();
     let (epochs, ()) = run_swapping(Arc::clone(&store) as _, &endless(&honest), ROWS, async |sender: SwapSender, _| {
@@ -418,12 +406,7 @@ async fn version_that_fails_on_trial_is_refused_and_had_no_effect() {
     );
     assert_ne!(honest, other);
     let mut stream = Stream::of(&FILES).await;
-    let undisturbed = {
-        let mut whole = stream.fork();
-        whole.put(LAST).await;
-        whole.run(&honest).await;
-        tables(&whole.store).await
-    };
+    let undisturbed = undisturbed(&stream, &honest).await;
     let store = Arc::clone(&stream.store);
     let (_, error) = run_swapping(Arc::clone(&store) as _, &endless(&honest), ROWS, async |sender, mut seen| {
         seen.wait_for(|rows| *rows >= ROWS - 3).await.unwrap();
@@ -474,7 +457,7 @@ path = "memory:///rows"
 column = "event_time"
 delay = "10s"
 
-[window.sums]
+[window.summary]
 size = "1m"
 key = ["deviceId"]
 plugin = "builtin:statistics"
@@ -498,13 +481,6 @@ limits = { deadline = "10s" }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn hundred_swaps_in_a_row_lose_and_double_nothing() {
-    const STEPS: [(&str, &str); 5] = [
-        ("parser", "json"),
-        ("transform.same", "identity"),
-        ("window.sums", "statistics"),
-        ("rule.hot", "thresholds"),
-        ("rule.often", "consecutive"),
-    ];
     let undisturbed = Stream::default();
     undisturbed.run(&GENERATED.replace("PACE", "")).await;
     let swapped = Stream::default();
@@ -512,7 +488,7 @@ async fn hundred_swaps_in_a_row_lose_and_double_nothing() {
     let (epochs, swaps) = run_swapping(Arc::clone(&swapped.store) as _, &text, 20_000, async |sender, _| {
         let mut swaps = 0;
         for number in 0..100 {
-            let (step, name) = STEPS[number % STEPS.len()];
+            let (step, name) = PLUGINS[number % PLUGINS.len()];
             let other = another(&builtin(name), u8::try_from(number).unwrap());
             let events = sender.ask(Ask::Swap(swap_of(step, other))).await;
             let events = events.unwrap_or_else(|error| panic!("swap {number} of {step}: {error}"));

@@ -5,6 +5,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 static LIVE_BYTES: AtomicUsize = AtomicUsize::new(0);
 
+/// What a process has of memory in KiB, from proc(5): `VmRSS` for now, `VmHWM` for the
+/// most; none where the system does not tell. `process` is its number, or `self`.
+pub fn status_kib(process: &str, field: &str) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let value = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))?;
+    value.trim().strip_suffix(" kB")?.parse().ok()
+}
+
 /// The system's allocator, with an account of what it has given out.
 pub struct Counting;
 

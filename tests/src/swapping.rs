@@ -22,6 +22,60 @@ pub fn another(component: &[u8], number: u8) -> Vec<u8> {
     other
 }
 
+/// Endless readings, as fast as they come, through all roles; the groups of a thousand
+/// devices are open.
+pub const FULL_LOAD: &str = r#"
+[pipeline]
+name = "full-load"
+checkpoint = "checkpoint"
+max_events_per_epoch = 5000
+
+[source.generator]
+devices = 1000
+
+[parser]
+plugin = "builtin:json"
+config = { columns = "deviceId string, ts as event_time timestamp, temperature double, battery double" }
+
+[[transform]]
+name = "same"
+plugin = "builtin:identity"
+
+[table.readings]
+path = "readings"
+
+[event_time]
+column = "event_time"
+delay = "5m"
+
+[window.summary]
+size = "5m"
+key = ["deviceId"]
+plugin = "builtin:statistics"
+config = { temperature = ["avg", "min", "max", "last"], battery = ["avg", "min", "max", "last"] }
+table = { path = "summary" }
+
+[rule.hot]
+plugin = "builtin:thresholds"
+config = { levels = [{ column = "temperature", above = 37.9, kind = "HOT" }] }
+table = { path = "hot" }
+
+[rule.often]
+key = ["deviceId"]
+plugin = "builtin:consecutive"
+config = { column = "temperature", above = 36.0, times = 2, kind = "OFTEN" }
+table = { path = "often" }
+"#;
+
+/// The steps of [`FULL_LOAD`], with the bundled plugins that they have.
+pub const STEPS: [(&str, &str); 5] = [
+    ("parser", "json"),
+    ("transform.same", "identity"),
+    ("window.summary", "statistics"),
+    ("rule.hot", "thresholds"),
+    ("rule.often", "consecutive"),
+];
+
 /// Remembers what it is told, and how many rows there were.
 struct Tells {
     epochs: Vec<Value>,

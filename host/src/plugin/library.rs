@@ -126,11 +126,7 @@ impl Library {
     pub fn load(&self, source: &ComponentSource, pinned: Option<Digest>, limits: &Limits) -> Result<Plugin> {
         let bytes = read(source)?;
         let digest = Digest::of(&bytes);
-        if let Some(pinned) = pinned.filter(|pinned| *pinned != digest) {
-            return Err(Error::config(format!(
-                "{source} has the digest {digest}, but {pinned} is pinned: restore the file or change `sha256`"
-            )));
-        }
+        refuse_another(source, digest, pinned)?;
         let component = self.component(source, digest, &bytes)?;
         let foreign = self.foreign_imports(source, &component, limits.grants)?;
         let roles = roles(&self.engine, &component);
@@ -352,6 +348,19 @@ fn read(source: &ComponentSource) -> Result<Bytes> {
             refuse_size(source, bytes.len() as u64)?;
             Ok(bytes.into())
         }
+    }
+}
+
+/// Refuse a component with another digest than the one that is pinned.
+///
+/// # Errors
+/// Config if it is another one.
+pub fn refuse_another(source: &ComponentSource, digest: Digest, pinned: Option<Digest>) -> Result<()> {
+    match pinned.filter(|pinned| *pinned != digest) {
+        None => Ok(()),
+        Some(pinned) => Err(Error::config(format!(
+            "{source} has the digest {digest}, but {pinned} is pinned: restore the file or change `sha256`"
+        ))),
     }
 }
 

@@ -53,7 +53,9 @@ pub use compile::{COMMAND as COMPILE_COMMAND, Compiler, compile_here};
 pub use engine::Engine;
 pub use inference::Inference;
 pub use inspect::{Form, Inspection};
-pub use library::{ComponentSource, ConfigProblem, Library, Plugin, Role, builtin_names, encoded, form_of};
+pub use library::{
+    ComponentSource, ConfigProblem, Library, Plugin, Role, builtin_names, encoded, form_of, refuse_another,
+};
 pub use parser::{Messages, Parser};
 pub use rule::{Alerts, Judged, Memory, Rule};
 pub use sandbox::{CallStats, Failure, Grants, Limits};

@@ -11,7 +11,6 @@ mod groups;
 mod streams;
 mod swaps;
 
-use std::fs;
 use std::hint::black_box;
 use std::path::Path;
 use std::sync::Arc;
@@ -30,6 +29,7 @@ use weir::plugin::{
     Transform,
 };
 use weir::source::generator::GeneratorSettings;
+use weir_tests::memory::status_kib;
 
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
@@ -253,9 +253,5 @@ fn run_on(folder: &Path, text: &str, threads: usize, report: &mut dyn Report) ->
 /// The memory that this process has, or the most that it had (`VmRSS`, `VmHWM`),
 /// where the system tells.
 fn memory_mib(which: &str) -> String {
-    let status = fs::read_to_string(Path::new("/proc/self/status")).unwrap_or_default();
-    let peak = status
-        .lines()
-        .find_map(|line| line.strip_prefix(which)?.strip_prefix(":")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
-    peak.map_or_else(|| "unknown".to_owned(), |kib| (kib / 1024).to_string())
+    status_kib("self", which).map_or_else(|| "unknown".to_owned(), |kib| (kib / 1024).to_string())
 }

@@ -8,70 +8,17 @@ use weir::config::SystemSurroundings;
 use weir::env::Env;
 use weir::pipeline::{Ask, Silent, Swap, SwapEvent, swaps};
 use weir::plugin::ComponentSource;
-use weir_tests::swapping::another;
+use weir_tests::swapping::{FULL_LOAD, STEPS, another};
 
 use super::memory_mib;
 
 const SWAPS: usize = 100;
 
-/// Endless readings, as fast as they come, through all roles; the groups of a thousand
-/// devices are open.
-const PIPELINE: &str = r#"
-[pipeline]
-name = "bench"
-checkpoint = "checkpoint"
-max_events_per_epoch = 5000
-
-[source.generator]
-devices = 1000
-
-[parser]
-plugin = "builtin:json"
-config = { columns = "deviceId string, ts as event_time timestamp, temperature double, battery double" }
-
-[[transform]]
-name = "same"
-plugin = "builtin:identity"
-
-[table.readings]
-path = "readings"
-
-[event_time]
-column = "event_time"
-delay = "5m"
-
-[window.summary]
-size = "5m"
-key = ["deviceId"]
-plugin = "builtin:statistics"
-config = { temperature = ["avg", "min", "max", "last"], battery = ["avg", "min", "max", "last"] }
-table = { path = "summary" }
-
-[rule.hot]
-plugin = "builtin:thresholds"
-config = { levels = [{ column = "temperature", above = 37.9, kind = "HOT" }] }
-table = { path = "hot" }
-
-[rule.often]
-key = ["deviceId"]
-plugin = "builtin:consecutive"
-config = { column = "temperature", above = 36.0, times = 2, kind = "OFTEN" }
-table = { path = "often" }
-"#;
-
-const STEPS: [(&str, &str); 5] = [
-    ("parser", "json"),
-    ("transform.same", "identity"),
-    ("window.summary", "statistics"),
-    ("rule.hot", "thresholds"),
-    ("rule.often", "consecutive"),
-];
-
 pub(super) fn print() {
     println!("\nhot swap, {SWAPS} in a row of the plugins of a pipeline under full load, each step in turn");
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("pipeline.toml");
-    let (pipeline, file) = weir::config::parse(PIPELINE.as_bytes(), &file, &[], &SystemSurroundings).unwrap();
+    let (pipeline, file) = weir::config::parse(FULL_LOAD.as_bytes(), &file, &[], &SystemSurroundings).unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let events: Vec<SwapEvent> = runtime.block_on(async {
         let (stop, shutdown) = watch::channel(false);

@@ -131,6 +131,8 @@ impl Run<'_> {
         for on in &changes {
             self.versions.replace(&on.old, on.new.sha256, now);
         }
+        self.versions.decided();
+        self.versions.also_kept(candidate.kept);
         let pause_us = u64::try_from(watch.elapsed().as_micros()).unwrap_or(u64::MAX);
         let took_over = |on: &OnProbation| SwapEvent {
             ready_ms: Some(ready_ms),
@@ -182,6 +184,7 @@ impl Run<'_> {
             steps: self.steps.clone(),
             places: self.control.places.clone(),
             checkpoint: Arc::clone(&self.checkpoint),
+            components: self.versions.kept(),
         }
     }
 

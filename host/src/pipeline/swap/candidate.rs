@@ -17,7 +17,7 @@ use crate::pipeline::recovery::refuse_other_state;
 use crate::pipeline::run::wire;
 use crate::pipeline::wire::Stateful;
 use crate::pipeline::workers::{Steps, Workers};
-use crate::plugin::{FailurePolicy, OnFailure};
+use crate::plugin::{self, FailurePolicy, OnFailure};
 use crate::sink::delta::Table;
 use crate::{Error, Result};
 
@@ -62,6 +62,8 @@ pub(in crate::pipeline) struct Ground {
     /// What the file names where something else runs.
     pub(in crate::pipeline) places: BTreeMap<String, Digest>,
     pub(in crate::pipeline) checkpoint: Arc<Checkpoint>,
+    /// The components that it is known to keep.
+    pub(in crate::pipeline) components: BTreeSet<Digest>,
 }
 
 /// Versions that can take over.
@@ -81,6 +83,8 @@ pub(in crate::pipeline) struct Candidate {
     pub(super) rehearsal: Option<Stateful>,
     pub(in crate::pipeline) tables: Vec<(Arc<Table>, Schema)>,
     pub(in crate::pipeline) plugins: Vec<Plugged>,
+    /// The components that the checkpoint keeps since it was made ready.
+    pub(in crate::pipeline) kept: Vec<Digest>,
     /// What happens if the steps that change fail.
     pub(in crate::pipeline) policies: Policies,
     pub(in crate::pipeline) shadow: u32,
@@ -186,10 +190,12 @@ async fn ready(order: Order, ground: Ground, digests: &mut BTreeMap<String, Opti
     let mut workers = Workers::start(&steps, running.threads)?;
     workers.warmed().await?;
     // A rollback needs them, also if no epoch is made of them before the next swap.
-    let changing = ground.plugins.iter().zip(&plugins).filter(|(old, _)| changed.contains(&old.identity.step));
-    for (old, new) in changing {
-        for Plugged { identity, component } in [old, new] {
+    let changing = ground.plugins.iter().chain(&plugins).filter(|plugin| changed.contains(&plugin.identity.step));
+    let mut newly_kept = Vec::new();
+    for Plugged { identity, component } in changing {
+        if !ground.components.contains(&identity.sha256) {
             ground.checkpoint.keep_component(identity.sha256, component.clone()).await?;
+            newly_kept.push(identity.sha256);
         }
     }
     Ok(Made::Ready(Box::new(Candidate {
@@ -204,6 +210,7 @@ async fn ready(order: Order, ground: Ground, digests: &mut BTreeMap<String, Opti
         rehearsal,
         tables,
         plugins,
+        kept: newly_kept,
         policies,
         shadow: order.shadow,
         probation: order.probation,
@@ -250,12 +257,7 @@ async fn look_at(
             )));
         }
         // Where the file contradicts itself, nothing is said against the component.
-        if let Some(pinned) = config.sha256.filter(|pinned| *pinned != digest) {
-            return Err(Error::config(format!(
-                "the component of {step} has the digest {digest}, but {pinned} is pinned: restore the file or change \
-                 `sha256`"
-            )));
-        }
+        plugin::refuse_another(&component_source(&config), digest, config.sha256)?;
         digests.insert(step.clone(), Some(digest));
         let plugged = ground.plugins.iter().find(|plugin| plugin.identity.step == *step);
         let plugged = plugged.ok_or_else(|| Error::bug("a step without a plugin"))?;

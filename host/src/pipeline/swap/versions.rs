@@ -51,10 +51,8 @@ impl Versions {
             version.in_place_of = in_place_of;
             versions.steps.insert(step.clone(), version);
             if let Some((plugin, _, record)) = before.filter(|(plugin, ..)| plugin.sha256 != identity.sha256) {
-                let is_recorded = versions.is_recorded;
+                // What the file names needs no record: a restart finds it there again.
                 versions.replace(plugin, identity.sha256, (next, record.clock_us));
-                // What the file names needs no record.
-                versions.is_recorded = is_recorded;
             }
         }
         versions
@@ -63,7 +61,6 @@ impl Versions {
     /// A version was replaced by the one with this digest.
     pub(in crate::pipeline) fn replace(&mut self, old: &PluginIdentity, by: Digest, (from, now_us): (Epoch, i64)) {
         let Some(version) = self.steps.get_mut(&old.step) else { return };
-        self.is_recorded = false;
         version.since = from;
         version.replaced.retain(|replaced| replaced.sha256 != by && replaced.sha256 != old.sha256);
         if old.sha256 != by {
@@ -84,10 +81,27 @@ impl Versions {
         }
     }
 
+    /// The components that the checkpoint is known to keep.
+    pub(in crate::pipeline) fn kept(&self) -> BTreeSet<Digest> {
+        self.kept.clone().unwrap_or_default()
+    }
+
+    /// The checkpoint keeps these components, too.
+    pub(in crate::pipeline) fn also_kept(&mut self, components: Vec<Digest>) {
+        if let Some(kept) = &mut self.kept {
+            kept.extend(components);
+        }
+    }
+
     /// Whether the newest record says what was decided; otherwise a restart would not
     /// know of it.
     pub(in crate::pipeline) fn is_recorded(&self) -> bool {
         self.is_recorded
+    }
+
+    /// Something was decided that no record says.
+    pub(in crate::pipeline) fn decided(&mut self) {
+        self.is_recorded = false;
     }
 
     /// They are in a record now.
