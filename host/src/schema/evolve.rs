@@ -23,7 +23,7 @@ pub fn settle(inferred: &Schema, settings: &SchemaSettings) -> Result<Schema, St
             *field = Arc::new(Field::new(field.name(), shape, true));
         }
     }
-    for Hint { path, data_type } in &settings.hints {
+    for Hint { path, data_type, .. } in &settings.hints {
         hint(&mut fields, path, data_type).map_err(|problem| format!("the hint `{}`: {problem}", path.join(".")))?;
     }
     fields.sort_by(|one, other| one.name().cmp(other.name()));

@@ -25,7 +25,7 @@ pub use evolve::{contradiction, evolve, extend, settle};
 pub use fit::{contract_rows, contract_schema, fit};
 pub use merge::merge;
 pub use rescued::{NewColumns, new_columns};
-pub use text::{Hint, columns_of, hints_of, texts_of};
+pub use text::{Hint, columns_of, declared_in, hints_of, texts_of};
 
 /// The column in which a parser puts what did not fit, and asks for it to be so.
 pub const RESCUED: &str = "_rescued_data";

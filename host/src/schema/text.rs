@@ -20,6 +20,8 @@ pub struct Hint {
     pub path: Vec<String>,
     /// Its type.
     pub data_type: DataType,
+    /// Whether it may be null, which only `not null` behind the type denies.
+    pub is_nullable: bool,
 }
 
 /// The columns that a text lists.
@@ -28,7 +30,7 @@ pub struct Hint {
 /// What is wrong with it, and where.
 pub fn columns_of(text: &str) -> Result<SchemaRef, String> {
     let mut fields: Vec<FieldRef> = Vec::new();
-    for Hint { path, data_type } in hints_of(text)? {
+    for Hint { path, data_type, .. } in hints_of(text)? {
         let [name] = path.as_slice() else {
             return Err(format!("`{}` lies inside a column: write the column as a struct<…>", path.join(".")));
         };
@@ -43,8 +45,22 @@ pub fn columns_of(text: &str) -> Result<SchemaRef, String> {
 /// The hints that a text lists; dots go into structs.
 ///
 /// # Errors
-/// What is wrong with it, and where.
+/// What is wrong with it, and where; `not null`, because every column of a table may
+/// be null.
 pub fn hints_of(text: &str) -> Result<Vec<Hint>, String> {
+    let hints = declared_in(text)?;
+    match hints.iter().find(|hint| !hint.is_nullable) {
+        Some(hint) => Err(format!("`{}` may be null, as all columns here: leave out `not null`", hint.path.join("."))),
+        None => Ok(hints),
+    }
+}
+
+/// What a text says of rows that are not in a table: hints, of which some are
+/// `not null`.
+///
+/// # Errors
+/// What is wrong with it, and where.
+pub fn declared_in(text: &str) -> Result<Vec<Hint>, String> {
     let mut reader = Reader { rest: text };
     let mut hints: Vec<Hint> = Vec::new();
     loop {
@@ -58,13 +74,14 @@ pub fn hints_of(text: &str) -> Result<Vec<Hint>, String> {
         }
         reader.take(':');
         let data_type = reader.data_type(0)?;
+        let is_nullable = !reader.take_not_null()?;
         let is_twice = |hint: &Hint| {
             hint.path.len() == path.len() && hint.path.iter().zip(&path).all(|(one, other)| is_same(one, other))
         };
         if hints.iter().any(is_twice) {
             return Err(format!("`{}` is there twice", path.join(".")));
         }
-        hints.push(Hint { path, data_type });
+        hints.push(Hint { path, data_type, is_nullable });
         if !reader.take(',') {
             break;
         }
@@ -129,9 +146,14 @@ struct Reader<'a> {
     rest: &'a str,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
     fn space(&mut self) {
         self.rest = self.rest.trim_start();
+    }
+
+    /// The word that comes next, maybe none, and what is behind it.
+    fn word(&self) -> (&'a str, &'a str) {
+        self.rest.split_at(self.rest.find(ends_name).unwrap_or(self.rest.len()))
     }
 
     /// Whether this comes next; takes it.
@@ -146,11 +168,31 @@ impl Reader<'_> {
         }
     }
 
+    /// Whether this word comes next, in any case of letters; takes it.
+    fn take_word(&mut self, word: &str) -> bool {
+        self.space();
+        let (next, rest) = self.word();
+        let is_it = next.eq_ignore_ascii_case(word);
+        if is_it {
+            self.rest = rest;
+        }
+        is_it
+    }
+
+    fn take_not_null(&mut self) -> Result<bool, String> {
+        if !self.take_word("not") {
+            return Ok(false);
+        }
+        match self.take_word("null") {
+            true => Ok(true),
+            false => Err(format!("expected `null` behind `not` but {}", self.found())),
+        }
+    }
+
     fn name(&mut self) -> Result<String, String> {
         self.space();
         let Some(quoted) = self.rest.strip_prefix('`') else {
-            let end = self.rest.find(ends_name).unwrap_or(self.rest.len());
-            let (name, rest) = self.rest.split_at(end);
+            let (name, rest) = self.word();
             if name.is_empty() {
                 return Err(match self.rest {
                     "" => "expected a column, such as `temperature double`, but the text ends".to_owned(),
@@ -184,12 +226,10 @@ impl Reader<'_> {
         if depth > MAX_DEPTH {
             return Err(format!("a type is nested deeper than {MAX_DEPTH} levels"));
         }
-        let end = self.rest.find(ends_name).unwrap_or(self.rest.len());
-        let (word, rest) = self.rest.split_at(end);
+        let (word, rest) = self.word();
         let known = "string, double, bigint, boolean, timestamp, binary, array<…> and struct<…>";
         if word.is_empty() {
-            let found = if rest.is_empty() { "the text ends".to_owned() } else { format!("found `{}`", self.shown()) };
-            return Err(format!("expected a type but {found}: there are {known}"));
+            return Err(format!("expected a type but {}: there are {known}", self.found()));
         }
         self.rest = rest;
         Ok(match word.to_ascii_lowercase().as_str() {
@@ -237,8 +277,11 @@ impl Reader<'_> {
         if self.take(letter) {
             return Ok(());
         }
-        let found = if self.rest.is_empty() { "the text ends".to_owned() } else { format!("found `{}`", self.shown()) };
-        Err(format!("expected `{letter}` of {of}<…> but {found}"))
+        Err(format!("expected `{letter}` of {of}<…> but {}", self.found()))
+    }
+
+    fn found(&self) -> String {
+        if self.rest.is_empty() { "the text ends".to_owned() } else { format!("found `{}`", self.shown()) }
     }
 
     fn shown(&self) -> &str {
@@ -282,6 +325,8 @@ mod tests {
         check("a date", Err("use timestamp or string"));
         check("a decimal(3,2)", Err("use double or string"));
         check("a int b int", Err("expected a comma before `b int`"));
+        check("a int not null", Err("leave out `not null`"));
+        check("a int not b", Err("expected `null` behind `not` but found `b`"));
         check("a int, A double", Err("`A` is there twice"));
         check("a.b int", Err("write the column as a struct"));
         check("a array<int", Err("expected `>` of array<…> but the text ends"));

@@ -14,7 +14,7 @@ use arrow::json::ReaderBuilder;
 use chrono::{DateTime, SecondsFormat};
 use serde_json::{Map, Number, Value};
 
-use crate::schema::{hints_of, texts_of};
+use crate::schema::{Hint, declared_in, texts_of};
 use crate::{Error, Result};
 
 /// What a column that is never null has behind its type.
@@ -34,57 +34,17 @@ const MAX_SHOWN_CHARS: usize = 40;
 /// What is wrong with a text.
 pub fn as_columns(texts: &[String]) -> Result<SchemaRef, String> {
     let mut fields: Vec<FieldRef> = Vec::new();
-    for column in texts.iter().flat_map(|text| columns_in(text)) {
-        let (column, is_nullable) = without_not_null(column);
-        for hint in hints_of(column)? {
-            let name = hint.path.join(".");
+    for text in texts {
+        for Hint { path, data_type, is_nullable } in declared_in(text)? {
+            let name = path.join(".");
             // As in a table, which does not tell upper case from lower case.
             if fields.iter().any(|field| field.name().to_lowercase() == name.to_lowercase()) {
                 return Err(format!("the column `{name}` is there twice"));
             }
-            fields.push(Arc::new(Field::new(name, hint.data_type, is_nullable)));
+            fields.push(Arc::new(Field::new(name, data_type, is_nullable)));
         }
     }
     Ok(Arc::new(Schema::new(fields)))
-}
-
-/// The columns of a text: commas part them, but not those within a type or within
-/// backticks, and one may end the text.
-fn columns_in(text: &str) -> Vec<&str> {
-    let (mut columns, mut start, mut depth, mut is_quoted) = (Vec::new(), 0, 0_usize, false);
-    for (at, letter) in text.char_indices() {
-        match letter {
-            '`' => is_quoted = !is_quoted,
-            _ if is_quoted => {}
-            '<' | '(' => depth += 1,
-            '>' | ')' => depth = depth.saturating_sub(1),
-            ',' if depth == 0 => {
-                columns.push(&text[start..at]);
-                start = at + 1;
-            }
-            _ => {}
-        }
-    }
-    let last = &text[start..];
-    if columns.is_empty() || !last.trim().is_empty() {
-        columns.push(last);
-    }
-    columns
-}
-
-/// A column without `not null` behind its type, and whether it may be null.
-fn without_not_null(column: &str) -> (&str, bool) {
-    match before(column, "null").and_then(|column| before(column, "not")) {
-        Some(column) => (column, false),
-        None => (column, true),
-    }
-}
-
-/// What stands before the last word, if it is this one.
-fn before<'a>(text: &'a str, word: &str) -> Option<&'a str> {
-    let text = text.trim_end();
-    let (before, last) = text.split_at_checked(text.len().checked_sub(word.len())?)?;
-    (last.eq_ignore_ascii_case(word) && before.ends_with(char::is_whitespace)).then_some(before)
 }
 
 /// Each column as a text that [`as_columns`] understands.
@@ -382,7 +342,7 @@ mod tests {
             &["s struct<x: bigint, y: bigint> not null", "`a, b` bigint"],
         );
         for (text, why) in [
-            ("a int,, b int", "the text ends"),
+            ("a int,, b int", "expected the name of a column at `, b int`"),
             ("", "the text ends"),
             ("a int, A int", "twice"),
             ("a decimal(3,2)", "use double or string"),
