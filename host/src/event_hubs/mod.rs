@@ -10,25 +10,24 @@
 //!   fails is given up, and whoever holds it opens a new one where it stands.
 //! - One connection a receiver: a link that is detached resets all links of its
 //!   connection.
-//!
 //! - It loses what comes between looking and listening, unless all tasks of a
-//!   connection share one thread: so each connection has one of its own.
+//!   connection share one thread: so each connection has one of its own, see [`Solitary`](solitary::Solitary).
 //!
 //! Never: a key, a signature or a token gets into an error, a log or a record.
 
 mod client;
 mod connection_string;
 mod credential;
-mod inquiry;
 mod message;
 mod producer;
 mod settings;
+mod solitary;
 mod trouble;
 
 pub use client::{Connection, PartitionState, Position, ReceiverSettings};
 pub use connection_string::ConnectionString;
-pub use inquiry::{Answer, Inquiry};
 pub use message::{Body, Message};
 pub use producer::{Outgoing, Producer, Sent};
 pub use settings::{Credential, HubSettings, Identity, Secret, StringProblem, Transport};
+pub use solitary::{Answer, Inquiry};
 pub use trouble::{Trouble, TroubleKind};

@@ -6,11 +6,11 @@ use azure_core_amqp::message::{AmqpMessageBody, AmqpMessageProperties};
 use azure_messaging_eventhubs::models::AmqpMessage;
 use azure_messaging_eventhubs::{EventDataBatch, EventDataBatchOptions, ProducerClient};
 use bytes::Bytes;
-use tokio::sync::{mpsc, oneshot};
+use futures::FutureExt as _;
 
 use super::client::{GOODBYE, within};
+use super::solitary::{Client, Solitary};
 use super::{Trouble, TroubleKind};
-use crate::env;
 
 /// A message that is to be sent.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -55,72 +55,34 @@ pub struct Sent {
 }
 
 /// A connection for sending, on a thread of its own.
-///
-/// The client loses what comes while it is about to wait for it: news of credit
-/// (`SenderFlowState::consume` of fe2o3-amqp 0.16.2 listens after it has looked), and
-/// the answer to a message that is not noted as sent yet
-/// (`send_payload_with_transfer`). Where its tasks share one thread nothing can come
-/// in between; elsewhere a send may hang until its deadline.
-pub struct Producer {
-    orders: mpsc::Sender<Order>,
-    timeout: Duration,
-}
-
-/// What the thread is asked to do, and where it says what came of it.
-enum Order {
-    Send(Vec<Outgoing>, oneshot::Sender<Sent>),
-    Close(oneshot::Sender<()>),
-}
+pub struct Producer(Solitary<Sending>);
 
 impl Producer {
-    /// A connection that `open` opens.
+    /// A connection that `open` opens, every exchange over which may take as long as
+    /// `timeout`.
     ///
     /// # Errors
     /// What goes wrong with that.
-    pub(super) async fn start<F: Future<Output = Result<ProducerClient, Trouble>>>(
+    pub(super) async fn start<F: Future<Output = Result<ProducerClient, Trouble>> + Send>(
         timeout: Duration,
         open: impl FnOnce() -> F + Send + 'static,
     ) -> Result<Self, Trouble> {
-        let (orders, inbox) = mpsc::channel(1);
-        let (opened, told) = oneshot::channel();
-        let thread = env::solitary("weir-send", move || async move {
-            match open().await {
-                Ok(client) => {
-                    // Without a listener nobody gives orders either.
-                    let _unwanted = opened.send(Ok(()));
-                    Sending { client, timeout }.run(inbox).await;
-                }
-                Err(trouble) => drop(opened.send(Err(trouble))),
-            }
-        });
-        thread.map_err(|error| Trouble::gone(error.to_string()))?;
-        told.await.map_err(|_| ended())??;
-        Ok(Self { orders, timeout })
+        let open = move || async move { Ok(Sending { client: open().await?, timeout }) };
+        Solitary::start("weir-send", open).await.map(Self)
     }
 
     /// Send messages in their order, neighbours with the same key in one batch.
     /// Nothing is tried twice.
     pub async fn send(&self, messages: &[Outgoing]) -> Sent {
-        let (sent, told) = oneshot::channel();
-        let ordered = self.orders.send(Order::Send(messages.to_vec(), sent)).await;
-        let lost = || Sent { messages: 0, trouble: Some(ended()) };
-        if ordered.is_err() {
-            return lost();
-        }
-        told.await.unwrap_or_else(|_| lost())
+        let messages = messages.to_vec();
+        let sent = self.0.ask(move |sending| async move { Ok(sending.send(&messages).await) }.boxed()).await;
+        sent.unwrap_or_else(|trouble| Sent { messages: 0, trouble: Some(trouble) })
     }
 
     /// Say goodbye. A connection that does not answer is left alone.
     pub async fn close(self) {
-        let (closed, told) = oneshot::channel();
-        if self.orders.send(Order::Close(closed)).await.is_ok() {
-            let _said = tokio::time::timeout(self.timeout.min(GOODBYE), told).await;
-        }
+        self.0.close().await;
     }
-}
-
-fn ended() -> Trouble {
-    Trouble::gone("the thread that sends ended")
 }
 
 /// What the thread works with.
@@ -129,21 +91,13 @@ struct Sending {
     timeout: Duration,
 }
 
-impl Sending {
-    async fn run(self, mut orders: mpsc::Receiver<Order>) {
-        while let Some(order) = orders.recv().await {
-            match order {
-                // Whoever does not wait any more does not want to know.
-                Order::Send(messages, sent) => drop(sent.send(self.send(&messages).await)),
-                Order::Close(closed) => {
-                    let _said = within(self.timeout.min(GOODBYE), "closing", self.client.close()).await;
-                    let _unwanted = closed.send(());
-                    return;
-                }
-            }
-        }
+impl Client for Sending {
+    async fn close(self) {
+        let _said = within(self.timeout.min(GOODBYE), "closing", self.client.close()).await;
     }
+}
 
+impl Sending {
     async fn send(&self, messages: &[Outgoing]) -> Sent {
         let mut sent = 0;
         while sent < messages.len() {

@@ -106,8 +106,8 @@ impl Growing {
 
     /// The block as it is, up to the sequence number `end`; begins anew.
     pub(super) fn finish(&mut self, end: u64) -> Block {
-        // The next block will be about as large.
-        let capacity = self.payload.len();
+        // The next block will be about as large; one that outgrows its room is copied.
+        let capacity = self.payload.len() + self.payload.len() / 16;
         let payload = std::mem::replace(&mut self.payload, Vec::with_capacity(capacity));
         let messages = self.offsets.len();
         let mut offsets = Vec::with_capacity(messages);

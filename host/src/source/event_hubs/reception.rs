@@ -2,7 +2,7 @@
 //! stands, takes in what comes, and begins anew after any trouble.
 //!
 //! It has a thread of its own with all tasks of its connection: these lose what comes
-//! between looking and listening (see `event_hubs::Producer`), and a partition then
+//! between looking and listening (see `event_hubs::Inquiry`), and a partition then
 //! stands still until the silence is noticed; and so a message wakes no other thread.
 //!
 //! It opens a new connection after every error, behind the last message that it
