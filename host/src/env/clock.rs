@@ -2,6 +2,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "this is where ambient time comes in")]
 
+use std::path::Path;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -32,6 +33,20 @@ impl Clock for SystemClock {
     fn now_us(&self) -> i64 {
         micros_of(SystemTime::now())
     }
+}
+
+/// How long ago a file was changed, by the clock of the machine; none where that
+/// cannot be told.
+pub fn age_of(file: &Path) -> Option<Duration> {
+    SystemTime::now().duration_since(file.metadata().ok()?.modified().ok()?).ok()
+}
+
+/// Let a file look as if it were changed now.
+///
+/// # Errors
+/// What the system says.
+pub fn touch(file: &Path) -> std::io::Result<()> {
+    std::fs::File::options().append(true).open(file)?.set_modified(SystemTime::now())
 }
 
 /// A time of the system in microseconds since 1970-01-01T00:00:00Z, before 1970 too.

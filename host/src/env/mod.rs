@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 pub use back_off::back_off;
-pub use clock::{Clock, CpuStopwatch, ManualClock, Stopwatch, SystemClock, micros_of};
+pub use clock::{Clock, CpuStopwatch, ManualClock, Stopwatch, SystemClock, age_of, micros_of, touch};
 pub use location::Location;
 pub use storage::{OpenStore, PutIfAbsent, Storage, SystemStores};
 pub use threads::{Task, Worker, available_cores, blocking, detached, solitary, solitary_task, task, worker};

@@ -3,17 +3,27 @@
 //! The key is the digest of the component and the compatibility hash of the
 //! engine, so an entry is never used for other code or another engine. The
 //! folder belongs to the user alone (mode 0700), because a compiled component is
-//! native code. A cache that cannot be used costs time, never a run.
+//! native code. A cache that cannot be used costs time, never a run. What nobody has
+//! used for a month is removed when something new comes.
 
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use wasmtime::component::Component;
 
 use super::Engine;
+use crate::env;
 use crate::model::Digest;
+
+/// How the name of an entry ends.
+const ENDING: &str = "cwasm";
+/// An entry that was not used for so long is removed.
+const KEEP_UNUSED: Duration = Duration::from_hours(30 * 24);
+/// That an entry is used is noted again after so long.
+const NOTE_USE: Duration = Duration::from_hours(24);
 
 /// A folder of compiled components.
 #[derive(Debug, Clone)]
@@ -33,7 +43,7 @@ impl Cache {
         digest: Digest,
         compile: impl FnOnce() -> crate::Result<Component>,
     ) -> crate::Result<Component> {
-        let path = self.folder.join(format!("{digest}-{:016x}.cwasm", engine_hash(engine)));
+        let path = self.folder.join(format!("{digest}-{:016x}.{ENDING}", engine_hash(engine)));
         if let Some(component) = self.load(engine, &path) {
             return Ok(component);
         }
@@ -51,6 +61,7 @@ impl Cache {
         // SAFETY: the file lies in a folder that only this user can write to, and
         // only `store` below writes there: it is what wasmtime serialized.
         let loaded = unsafe { Component::deserialize_file(engine.inner(), path) };
+        note_use(path);
         loaded.inspect_err(|error| tracing::warn!("compiling again, {} is unusable: {error}", path.display())).ok()
     }
 
@@ -67,7 +78,24 @@ impl Cache {
         temporary.write_all(&component.serialize()?)?;
         temporary.as_file().sync_all()?;
         temporary.persist(path)?;
+        self.remove_unused();
         Ok(())
+    }
+
+    /// Remove what nobody has used for long; what cannot be removed stays.
+    fn remove_unused(&self) {
+        let entries = fs::read_dir(&self.folder).into_iter().flatten().flatten().map(|entry| entry.path());
+        for entry in entries.filter(|path| path.extension().is_some_and(|ending| ending == ENDING)) {
+            if env::age_of(&entry).is_some_and(|unused| unused > KEEP_UNUSED) {
+                let _stays = fs::remove_file(entry);
+            }
+        }
+    }
+}
+
+fn note_use(entry: &Path) {
+    if env::age_of(entry).is_some_and(|unused| unused > NOTE_USE) {
+        let _unnoted = env::touch(entry);
     }
 }
 
@@ -100,4 +128,38 @@ fn make_private(folder: &Path) -> std::io::Result<()> {
 #[cfg(not(unix))]
 fn is_private(_folder: &Path) -> bool {
     true
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::UNIX_EPOCH;
+
+    use super::*;
+
+    #[test]
+    fn what_is_not_used_for_long_is_removed_when_something_new_comes() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::new(folder.path().join("cache"));
+        let engine = Engine::new().unwrap();
+        let compile = |digest: &[u8]| {
+            let component = || Ok(Component::new(engine.inner(), "(component)").unwrap());
+            cache.get_or_compile(&engine, Digest::of(digest), component).unwrap();
+        };
+        let entries = || fs::read_dir(&cache.folder).unwrap().map(|entry| entry.unwrap().path()).collect::<Vec<_>>();
+        let make_old =
+            |path: &Path| fs::File::options().append(true).open(path).unwrap().set_modified(UNIX_EPOCH).unwrap();
+        compile(b"used");
+        compile(b"unused");
+        for entry in entries() {
+            make_old(&entry);
+        }
+        fs::write(cache.folder.join("notes.txt"), "").unwrap();
+        make_old(&cache.folder.join("notes.txt"));
+        compile(b"used");
+        compile(b"new");
+        let left: Vec<String> =
+            entries().iter().map(|path| path.file_name().unwrap().to_str().unwrap().to_owned()).collect();
+        assert_eq!(left.len(), 3, "{left:?}");
+        assert!(!left.iter().any(|name| name.starts_with(&Digest::of(b"unused").to_string())), "{left:?}");
+    }
 }
