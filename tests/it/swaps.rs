@@ -8,7 +8,7 @@ use futures::FutureExt as _;
 use serde_json::Value;
 use weir::ErrorKind;
 use weir::model::Digest;
-use weir::pipeline::{Ask, Swap, SwapEvent, SwapOutcome, SwapSender};
+use weir::pipeline::{Ask, PluginStanding, Standing, Swap, SwapEvent, SwapOutcome, SwapSender};
 use weir::plugin::ComponentSource;
 use weir_tests::fixture;
 use weir_tests::hosts::parse;
@@ -322,23 +322,124 @@ async fn versions_on_probation_at_the_same_time_go_back_together() {
     assert!(steps[0] == "rule.hot" && steps[1] != "rule.hot", "{steps:?}");
 }
 
+/// Waits until the run stands so.
+async fn stands<T>(sender: &SwapSender, mut so: impl FnMut(&Standing) -> Option<T>) -> T {
+    let mut watched = sender.clone();
+    loop {
+        if let Some(found) = so(&watched.standing()) {
+            return found;
+        }
+        watched.moved().await.unwrap();
+    }
+}
+
+fn standing<'a>(run: &'a Standing, step: &str) -> Option<&'a PluginStanding> {
+    run.plugins.iter().find(|plugin| plugin.identity.step == step)
+}
+
+fn roll_back(step: &str) -> Ask {
+    Ask::RollBack { step: step.to_owned(), to: None }
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn rollback_ends_a_trial() {
+async fn rollback_ends_a_trial_whoever_waits_and_changes_nothing_else() {
     let text = format!("{HEAD}{TRANSFORM}{STEPS}");
     let stream = Stream::of(&FILES).await;
     run_swapping(Arc::clone(&stream.store) as _, &endless(&text), ROWS - 3, async |sender: SwapSender, mut seen| {
-        let swap = |shadow| Swap { shadow, ..swap_of("parser", another(&builtin("json"), 1)) };
-        let many = sender.ask(Ask::Swap(swap(Some(4_000_000_000)))).await.unwrap_err();
+        let json = builtin("json");
+        let swap = |number, shadow| Ask::Swap(Swap { shadow, ..swap_of("parser", another(&json, number)) });
+        let many = sender.ask(swap(1, Some(4_000_000_000))).await.unwrap_err();
         assert!(many.to_string().contains("at most 100000 epochs"), "{many}");
-        let trial = sender.ask(Ask::Swap(swap(Some(1000))));
-        let rollback = async {
+        let first = sender.ask(swap(2, None)).await.unwrap().remove(0);
+        let trial = sender.ask(swap(1, Some(1000)));
+        let others = async {
             seen.wait_for(|rows| *rows >= ROWS - LAST.len() as u64).await.unwrap();
-            tokio::time::sleep(std::time::Duration::from_secs(1)).await;
-            sender.ask(Ask::RollBack { step: "parser".into(), to: None }).await
+            let left = stands(&sender, |run| standing(run, "parser")?.trial.as_ref().map(|trial| trial.left)).await;
+            assert_eq!(left, 1000);
+            let other = another(&builtin("thresholds"), 3);
+            let gone = sender.ask(Ask::Swap(swap_of("rule.hot", other.clone()))).now_or_never();
+            assert!(gone.is_none(), "nothing joins a trial");
+            let waits = sender.ask(Ask::Swap(swap_of("rule.hot", builtin("thresholds"))));
+            let rollback = async {
+                // The other asks before this.
+                tokio::task::yield_now().await;
+                sender.ask(roll_back("parser")).await.unwrap().remove(0)
+            };
+            let (waited, ended) = tokio::join!(waits, rollback);
+            assert!(waited.unwrap_err().to_string().contains("that is what runs already"));
+            assert_eq!((ended.outcome, ended.sha256), (SwapOutcome::Refused, Some(Digest::of(&another(&json, 1)))));
+            let run = sender.standing();
+            assert_eq!(standing(&run, "parser").unwrap().identity, first.to.clone().unwrap(), "it goes on");
+            assert_ne!(standing(&run, "rule.hot").unwrap().identity.sha256, Digest::of(&other), "nobody waited for it");
+            // Now it is what runs that goes back.
+            let back = sender.ask(roll_back("parser")).await.unwrap().remove(0);
+            assert_eq!((back.outcome, back.sha256), (SwapOutcome::TookOver, Some(Digest::of(&json))));
         };
-        let (tried, rolled_back) = tokio::join!(trial, rollback);
+        let (tried, ()) = tokio::join!(trial, others);
         assert!(tried.unwrap_err().to_string().contains("a rollback ended its trial"));
-        assert!(rolled_back.unwrap_err().to_string().contains("no such earlier version"));
+    })
+    .await
+    .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rollback_goes_before_what_is_made_ready() {
+    let text = format!("{HEAD}{TRANSFORM}{STEPS}");
+    let stream = Stream::of(&FILES).await;
+    run_swapping(Arc::clone(&stream.store) as _, &endless(&text), ROWS - 3, async |sender: SwapSender, _| {
+        let json = builtin("json");
+        sender.ask(Ask::Swap(swap_of("parser", another(&json, 1)))).await.unwrap();
+        let next = sender.ask(Ask::Swap(swap_of("parser", another(&json, 2))));
+        let (made, back) = tokio::join!(next, sender.ask(roll_back("parser")));
+        assert!(made.unwrap_err().to_string().contains("a rollback went before it"));
+        let back = back.unwrap().remove(0);
+        assert_eq!((back.outcome, back.sha256), (SwapOutcome::TookOver, Some(Digest::of(&json))));
+    })
+    .await
+    .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn version_that_failed_is_not_gone_back_to_and_a_record_says_so() {
+    const STEP: &str = "transform.same";
+    let first = fs::read(fixture("hostile.wasm")).unwrap();
+    let (second, third) = (another(&first, 2), another(&first, 3));
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("third.wasm");
+    fs::write(&file, &third).unwrap();
+    let honest = hostile(HONEST, HONEST, HONEST, HONEST);
+    let other = hostile("mode = \"trap\", when = \"b\"", HONEST, HONEST, HONEST);
+    let other = other.replacen(&fixture("hostile.wasm").display().to_string(), &file.display().to_string(), 1);
+    let has = |component: &[u8]| {
+        let digest = Digest::of(component);
+        move |run: &Standing| (standing(run, STEP)?.identity.sha256 == digest).then_some(())
+    };
+    let mut stream = Stream::of(&FILES).await;
+    let store = Arc::clone(&stream.store);
+    run_swapping(Arc::clone(&store) as _, &endless(&honest), ROWS + 1, async |sender, mut seen| {
+        seen.wait_for(|rows| *rows >= ROWS - LAST.len() as u64).await.unwrap();
+        let trusted = Swap { probation: Some(0), ..swap_of(STEP, second.clone()) };
+        sender.ask(Ask::Swap(trusted)).await.unwrap();
+        sender.ask(reload(&other)).await.unwrap();
+        // An epoch is of the third version before it fails.
+        stream.put(&["a 10:14:00 100 20"]).await;
+        seen.wait_for(|rows| *rows > ROWS - LAST.len() as u64).await.unwrap();
+        stream.put(LAST).await;
+        stands(&sender, has(&second)).await;
+        seen.wait_for(|rows| *rows > ROWS).await.unwrap();
+        let back = sender.ask(roll_back(STEP)).await.unwrap().remove(0);
+        assert_eq!((back.outcome, back.sha256), (SwapOutcome::TookOver, Some(Digest::of(&first))));
+        stream.put(&["a 10:21:00 101 20"]).await;
+        seen.wait_for(|rows| *rows > ROWS + 1).await.unwrap();
+    })
+    .await
+    .unwrap();
+    stream.put(&["a 10:22:00 102 20"]).await;
+    run_swapping(Arc::clone(&store) as _, &endless(&honest), 1, async |sender, _| {
+        stands(&sender, has(&first)).await;
+        let run = sender.standing();
+        let replaced = standing(&run, STEP).unwrap().replaced.iter().map(|one| (one.sha256, one.failed));
+        assert_eq!(replaced.collect::<Vec<_>>(), [(Digest::of(&second), false), (Digest::of(&third), true)]);
     })
     .await
     .unwrap();
@@ -422,6 +523,61 @@ async fn version_that_fails_on_trial_is_refused_and_had_no_effect() {
     .unwrap();
     assert!(error.to_string().contains("it failed on trial"), "{error}");
     assert_eq!(tables(&store).await, undisturbed);
+}
+
+/// Puts this file again and again until the version on trial is refused; why.
+async fn refused_on_trial(text: &str, other: &str, file: &str) -> String {
+    assert_ne!(text, other);
+    let mut stream = Stream::of(&FILES).await;
+    let store = Arc::clone(&stream.store);
+    let (_, error) = run_swapping(store as _, &endless(text), ROWS - 3, async |sender, _| {
+        let reading = async {
+            loop {
+                stream.put_json(file).await;
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
+        };
+        tokio::select! {
+            told = sender.ask(reload(other)) => told.unwrap_err().to_string(),
+            () = reading => unreachable!("it goes on until somebody stops it"),
+        }
+    })
+    .await
+    .unwrap();
+    error
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn version_on_trial_is_judged_as_on_probation() {
+    let trial = "shadow = \"1000 epochs\"\nprobation = \"0 epochs\"";
+    // Another instance can do it, and nothing is lost: it has failed all the same.
+    let honest = hostile(HONEST, HONEST, HONEST, HONEST);
+    let honest = honest.replace("name = \"same\"", &format!("name = \"same\"\n{trial}"));
+    let other = honest.replacen(HONEST, "mode = \"trap-on-call\", count = 2", 1);
+    let error = refused_on_trial(&honest, &other, "[{\"device\": \"a\", \"number\": 100}]").await;
+    assert!(error.contains("it failed on trial") && error.contains("of its calls failed"), "{error}");
+
+    let text =
+        format!("{HEAD}{TRANSFORM}{STEPS}").replace("max_dead_letter_ratio = 1.0", "max_dead_letter_ratio = 0.1");
+    let text = text.replace("battery double\" }", &format!("battery double\", on_mismatch = \"null\" }}\n{trial}"));
+    let other = text.replace("on_mismatch = \"null\"", "on_mismatch = \"reject\"");
+    let error = refused_on_trial(&text, &other, "[{\"device\": \"a\", \"number\": \"many\"}]").await;
+    assert!(error.contains("it failed on trial") && error.contains("would become dead letters"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reload_tries_only_what_it_changes() {
+    let text =
+        format!("{HEAD}{TRANSFORM}{STEPS}").replace("name = \"same\"", "name = \"same\"\nshadow = \"1000 epochs\"");
+    let other = text.replace("above = 30.0, kind = \"HOT\"", "above = 33.0, kind = \"HOT\"");
+    assert!(text.contains("1000 epochs") && text != other);
+    let stream = Stream::of(&FILES).await;
+    run_swapping(Arc::clone(&stream.store) as _, &endless(&text), ROWS - 3, async |sender, _| {
+        let event = sender.ask(reload(&other)).await.unwrap().remove(0);
+        assert_eq!((event.step.as_str(), event.outcome), ("rule.hot", SwapOutcome::TookOver));
+    })
+    .await
+    .unwrap();
 }
 
 /// Readings of a generator, through all roles.

@@ -52,6 +52,7 @@ fn record() -> EpochRecord {
         sha256: Digest::of(b"older"),
         until: epoch(5),
         until_us: 1_759_689_000_000_000,
+        failed: false,
     };
     let version = StepVersion { since: epoch(5), in_place_of: Some(Digest::of(b"named")), replaced: vec![replaced] };
     let schema = serde_json::json!({ "type": "struct", "fields": [] });

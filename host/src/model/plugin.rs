@@ -47,4 +47,7 @@ pub struct ReplacedVersion {
     pub until: Epoch,
     /// When it was replaced: microseconds since 1970-01-01T00:00:00Z.
     pub until_us: i64,
+    /// Whether it was rolled back because it failed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub failed: bool,
 }

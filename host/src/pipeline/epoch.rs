@@ -289,25 +289,32 @@ impl DeadLetters {
 /// # Errors
 /// Data if the share is larger than allowed, with samples.
 pub(super) fn refuse_too_many_dead_letters(staged: &StagedEpoch, unjudged: &mut Counts, max_ratio: f64) -> Result<()> {
-    unjudged.merge(&staged.counts);
+    let Some(too_many) = too_many_dead_letters(&staged.counts, unjudged, max_ratio) else { return Ok(()) };
+    Err(Error::data(format!(
+        "{too_many} up to epoch {}; nothing of the epoch was written. Mend the plugin or its configuration, or raise \
+         the ratio. For example: {}",
+        staged.epoch,
+        staged.samples.join("; ")
+    )))
+}
+
+/// How much would become dead letters, if that is too much.
+pub(super) fn too_many_dead_letters(counts: &Counts, unjudged: &mut Counts, max_ratio: f64) -> Option<String> {
+    unjudged.merge(counts);
     if unjudged.dead_letters < MIN_DEAD_LETTERS_TO_STOP {
         if unjudged.parsed > ELEMENTS_TO_FORGET {
             *unjudged = Counts::default();
         }
-        return Ok(());
+        return None;
     }
     let judged = std::mem::take(unjudged);
     let all = judged.parsed + judged.dead_letters;
     #[expect(clippy::cast_precision_loss, reason = "a ratio does not need the last digits")]
     let ratio = judged.dead_letters as f64 / all.max(1) as f64;
-    if ratio <= max_ratio {
-        return Ok(());
-    }
-    Err(Error::data(format!(
-        "{} of {all} elements up to epoch {} would become dead letters, more than max_dead_letter_ratio = {max_ratio} allows; \
-         nothing of the epoch was written. Mend the plugin or its configuration, or raise the ratio. For example: {}",
-        judged.dead_letters,
-        staged.epoch,
-        staged.samples.join("; ")
-    )))
+    (ratio > max_ratio).then(|| {
+        format!(
+            "{} of {all} elements would become dead letters, more than max_dead_letter_ratio = {max_ratio} allows",
+            judged.dead_letters
+        )
+    })
 }

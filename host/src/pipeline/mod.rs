@@ -63,5 +63,5 @@ pub use progress::{
 pub use run::{Shutdown, Summary, run, run_with_swaps};
 pub use swap::{
     Ask, Difference, Differences, PluginStanding, Request, Standing, Swap, SwapEvent, SwapOutcome, SwapSender, Swaps,
-    swaps,
+    TrialStanding, swaps,
 };

@@ -91,7 +91,8 @@ async fn with_token(State(site): State<Site>, request: Request, next: Next) -> R
         return problem(StatusCode::FORBIDDEN, "nothing can be changed here: `[serve]` has no `token`");
     };
     let said = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let said = said.and_then(|value| value.strip_prefix("Bearer "));
+    let said = said.and_then(|value| value.split_once(' '));
+    let said = said.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("Bearer")).map(|(_, token)| token);
     // Digests take as long to compare however much of a guess is right.
     if said.is_some_and(|said| Digest::of(said.trim().as_bytes()) == Digest::of(token.as_bytes())) {
         return next.run(request).await;

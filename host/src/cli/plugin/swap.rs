@@ -2,14 +2,18 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::model::Digest;
+use crate::pipeline::SwapEvent;
 use crate::plugin::ComponentSource;
 use crate::{Error, Result};
 
+/// Time after which it is said what is waited for.
+const PATIENCE: Duration = Duration::from_secs(3);
 /// Time to reach a pipeline that runs.
 const CONNECT_TIME: Duration = Duration::from_secs(5);
 
@@ -41,7 +45,8 @@ pub(super) struct SwapArgs {
 
 /// Go back to an earlier version of a plugin of a pipeline that runs.
 ///
-/// Without `--to` to the one that was replaced last. The configuration stays as it is.
+/// Without `--to` to the one that was replaced last and did not fail; where a version
+/// is on trial, that ends, and what runs goes on. The configuration stays as it is.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
@@ -93,14 +98,14 @@ pub(super) fn swap(args: &SwapArgs) -> Result<()> {
     query.extend(args.probation.map(|epochs| ("probation", epochs.to_string())));
     let to = args.running.find()?;
     let events = super::super::block_on(to.post(&format!("plugins/{}/swap", args.step), &query, component))?;
-    tell(&events)
+    tell(events)
 }
 
 pub(super) fn rollback(args: &RollbackArgs) -> Result<()> {
     let query: Vec<_> = args.to.iter().map(|to| ("to", to.to_string())).collect();
     let to = args.running.find()?;
     let path = format!("plugins/{}/rollback", args.step);
-    tell(&super::super::block_on(to.post(&path, &query, bytes::Bytes::new()))?)
+    tell(super::super::block_on(to.post(&path, &query, bytes::Bytes::new()))?)
 }
 
 pub(super) fn versions(args: &VersionsArgs) -> Result<()> {
@@ -117,6 +122,10 @@ pub(super) fn versions(args: &VersionsArgs) -> Result<()> {
         if let Some(left) = plugin["probationLeft"].as_u64() {
             notes.push(format!("on probation for {left} more epochs"));
         }
+        if let Some(left) = plugin["trial"]["left"].as_u64() {
+            let (other, digest) = (named(&plugin["trial"]), short(&plugin["trial"]["sha256"]));
+            notes.push(format!("{other} ({digest}) is on trial for {left} more epochs"));
+        }
         if plugin["inPlaceOf"].is_string() {
             notes.push(format!("in place of {}, which the file names", short(&plugin["inPlaceOf"])));
         }
@@ -130,8 +139,9 @@ pub(super) fn versions(args: &VersionsArgs) -> Result<()> {
         ));
         for replaced in plugin["replaced"].as_array().into_iter().flatten() {
             let until = format!("until {}", replaced["until"]);
+            let note = if replaced["failed"] == true { "rolled back" } else { "" };
             lines.push(format!(
-                "{:<24} {:<24} {:<12} {until:>12}",
+                "{:<24} {:<24} {:<12} {until:>12}  {note}",
                 "  replaced",
                 named(replaced),
                 short(&replaced["sha256"])
@@ -141,25 +151,18 @@ pub(super) fn versions(args: &VersionsArgs) -> Result<()> {
     super::super::print(lines.join("\n").trim_end())
 }
 
-fn tell(events: &Value) -> Result<()> {
+fn tell(events: Value) -> Result<()> {
+    let other = |error| Error::unavailable("the pipeline answers as another version of weir would").because(error);
+    let events: Vec<SwapEvent> = serde_json::from_value(events).map_err(other)?;
     let mut lines = Vec::new();
-    for event in events.as_array().into_iter().flatten() {
-        let text = |value: &Value| value.as_str().unwrap_or("?").to_owned();
-        let version = |version: &Value| format!("{} {}", text(&version["name"]), text(&version["version"]));
-        let mut line = format!(
-            "{}: {} took over from {} with epoch {}",
-            text(&event["step"]),
-            version(&event["to"]),
-            version(&event["from"]),
-            event["epoch"]
-        );
-        if let (Some(ready), Some(pause)) = (event["readyMs"].as_u64(), event["pauseUs"].as_u64()) {
+    for event in &events {
+        let mut line = event.line();
+        if let (Some(ready), Some(pause)) = (event.ready_ms, event.pause_us) {
             line.push_str(&format!("; made ready in {ready} ms, the stream stood still for {pause} µs"));
         }
         lines.push(line);
-        if event["trial"].is_object() {
-            let trial = serde_json::to_string_pretty(&event["trial"]).unwrap_or_default();
-            lines.push(format!("on trial: {trial}"));
+        if let Some(trial) = &event.trial {
+            lines.push(format!("on trial: {}", serde_json::to_string_pretty(trial).unwrap_or_default()));
         }
     }
     super::super::print(&lines.join("\n"))
@@ -222,7 +225,15 @@ impl Reached {
         let unheard = |error: reqwest::Error| {
             Error::unavailable(format!("nobody answers at {}: is the pipeline running?", self.url)).because(error)
         };
-        let answer = request.send().await.map_err(unheard)?;
+        let mut answer = pin!(request.send());
+        let answer = match tokio::time::timeout(PATIENCE, &mut answer).await {
+            Ok(answer) => answer,
+            Err(_) => {
+                tracing::info!("it is made ready, on trial, or waits for another: `weir plugin versions` tells");
+                answer.await
+            }
+        };
+        let answer = answer.map_err(unheard)?;
         let status = answer.status();
         let text = answer.text().await.map_err(unheard)?;
         let said: Value = serde_json::from_str(&text).unwrap_or(Value::Null);

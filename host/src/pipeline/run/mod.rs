@@ -18,7 +18,7 @@ use super::progress::{Counts, Durations, Report, RunIdentity};
 use super::recovery::{restore_steps, stand};
 use super::swap::{Answer, Control, Next, Swaps, Versions, in_force};
 use crate::checkpoint::Checkpoint;
-use crate::config::{Pipeline, PipelineFile, Trigger};
+use crate::config::{Pipeline, PipelineFile, Problem, Trigger};
 use crate::env::{self, Env, Stopwatch};
 use crate::model::{AttemptId, Epoch, EpochRange, Segment, StepState};
 use crate::schema::Evolution;
@@ -166,11 +166,24 @@ pub(super) async fn wire(
     policies: &Policies,
     kept: Option<&KeptSchema>,
 ) -> Result<Wiring> {
+    let wired = try_to_wire(pipeline, file, footing, selected, policies, kept).await?;
+    wired.map_err(|problems| file.problems(problems).into())
+}
+
+/// The same, with all problems that there are.
+pub(super) async fn try_to_wire(
+    pipeline: &Pipeline,
+    file: &PipelineFile,
+    footing: &Footing,
+    selected: &[String],
+    policies: &Policies,
+    kept: Option<&KeptSchema>,
+) -> Result<std::result::Result<Wiring, Vec<Problem>>> {
     let pipeline = kept.map_or_else(|| pipeline.clone(), |kept| kept.applied_to(pipeline));
     let (file_of, footing, kept) = (file.clone(), footing.clone(), kept.cloned());
     let (selected, policies) = (selected.to_vec(), policies.clone());
     let wired = move || Wiring::new(&pipeline, &file_of, &footing, &selected, &policies, kept.as_ref());
-    env::blocking(move || Ok(wired())).await?.map_err(|problems| file.problems(problems).into())
+    env::blocking(move || Ok(wired())).await
 }
 
 /// Why the epochs ended.
@@ -259,7 +272,7 @@ impl<'a> Run<'a> {
             name: pipeline.name.clone(),
             source: parts.source.description(),
         };
-        let versions = Versions::behind(record.as_ref(), &parts.plugins, &control.places, pipeline.keep_plugins);
+        let versions = Versions::behind(record.as_ref(), &parts.plugins, control.kept_out(), pipeline.keep_plugins);
         Ok(Self {
             pipeline,
             env,
@@ -376,7 +389,7 @@ impl<'a> Run<'a> {
                     tokio::select! {
                         () = tokio::time::sleep(left) => break,
                         () = stopped(shutdown) => break,
-                        next = Self::next_swap(&mut self.control, &self.trial) => self.answer(next, report).await?,
+                        next = self.control.next(self.trial.is_some()) => self.answer(next, report).await?,
                     }
                 }
             }
@@ -416,7 +429,7 @@ impl<'a> Run<'a> {
             () = self.parts.source.changed() => None,
             () = idle => None,
             () = stopped(shutdown) => None,
-            next = Self::next_swap(&mut self.control, &self.trial) => Some(next),
+            next = self.control.next(self.trial.is_some()) => Some(next),
         }
     }
 }

@@ -12,8 +12,8 @@ use crate::pipeline::commit::all_tables;
 use crate::pipeline::epoch::Stages;
 use crate::pipeline::progress::{Counts, Report};
 use crate::pipeline::swap::{
-    Answer, Candidate, Control, Differences, Ground, Next, OnProbation, PluginStanding, Shadow, Standing, SwapEvent,
-    SwapOutcome, Tried, Verdict, event,
+    Answer, Ask, Candidate, Differences, Ground, Next, OnProbation, PluginStanding, Request, Shadow, Standing,
+    SwapEvent, SwapOutcome, Tried, Verdict, event,
 };
 use crate::plugin::CallStats;
 use crate::{Error, Result};
@@ -21,7 +21,7 @@ use crate::{Error, Result};
 impl Run<'_> {
     /// Do what was asked for, or is ready; waits for nothing.
     pub(super) async fn attend(&mut self, report: &mut dyn Report) -> Result<()> {
-        while let Some(next) = Self::next_swap(&mut self.control, &self.trial).now_or_never() {
+        while let Some(next) = self.control.next(self.trial.is_some()).now_or_never() {
             self.answer(next, report).await?;
         }
         Ok(())
@@ -31,15 +31,7 @@ impl Run<'_> {
     pub(super) async fn answer(&mut self, next: Next, report: &mut dyn Report) -> Result<()> {
         let finished = match next {
             Next::Asked(request) => {
-                let ground = self.ground();
-                self.control.begin(request, &self.versions, ground);
-                return Ok(());
-            }
-            Next::EndTrial => {
-                if let (Some(shadow), Some(answer)) = (self.parts.shadow.take(), self.trial.take()) {
-                    let ended = Error::unavailable("a rollback ended its trial");
-                    self.refuse(&shadow.into_candidate(), ended, answer, report);
-                }
+                self.begin(request, report);
                 return Ok(());
             }
             Next::Made(finished) => finished,
@@ -51,8 +43,9 @@ impl Run<'_> {
                     Ok(shadow) => {
                         self.parts.shadow = Some(shadow);
                         self.trial = Some(answer);
+                        self.tell_standing();
                     }
-                    Err((candidate, error)) => self.refuse(&candidate, error, answer, report),
+                    Err((candidate, error)) => drop(self.refuse(&candidate, error, answer, report)),
                 }
                 Ok(())
             }
@@ -64,11 +57,44 @@ impl Run<'_> {
         }
     }
 
+    /// Begin what is asked for, unless whoever asked has gone. A rollback ends a trial,
+    /// and that is all where a version of its step is on trial and no other is named.
+    fn begin(&mut self, request: Request, report: &mut dyn Report) {
+        if request.is_abandoned() {
+            return;
+        }
+        let Request { ask, answer } = request;
+        if let Ask::RollBack { step, to: None } = &ask
+            && self.parts.shadow.as_ref().is_some_and(|shadow| shadow.standing(step).is_some())
+        {
+            drop(answer.send(Ok(self.end_trial(report))));
+            return;
+        }
+        match self.control.order(ask, &self.versions) {
+            Ok(order) => {
+                self.end_trial(report);
+                let ground = self.ground();
+                self.control.begin(order, answer, ground);
+            }
+            Err(error) => drop(answer.send(Err(error))),
+        }
+    }
+
+    /// Let what is on trial not take over, if something is.
+    fn end_trial(&mut self, report: &mut dyn Report) -> Vec<SwapEvent> {
+        let (Some(shadow), Some(answer)) = (self.parts.shadow.take(), self.trial.take()) else { return Vec::new() };
+        let ended = Error::unavailable("a rollback ended its trial");
+        self.refuse(&shadow.into_candidate(), ended, answer, report)
+    }
+
     /// An epoch with these costs is prepared: whoever is on trial may take over now.
     pub(super) async fn after_trial(&mut self, stats: &[CallStats], report: &mut dyn Report) -> Result<()> {
         let (Some(shadow), Some(answer)) = (self.parts.shadow.take(), self.trial.take()) else { return Ok(()) };
         match shadow.prepared(stats) {
-            Tried::Goes(shadow) => (self.parts.shadow, self.trial) = (Some(*shadow), Some(answer)),
+            Tried::Goes(shadow) => {
+                (self.parts.shadow, self.trial) = (Some(*shadow), Some(answer));
+                self.tell_standing();
+            }
             Tried::Passed(candidate, found) => self.take_over(*candidate, Some(found), answer, report).await?,
             Tried::Failed(candidate, error) => {
                 self.refuse(&candidate, error.during("it failed on trial"), answer, report);
@@ -78,8 +104,14 @@ impl Run<'_> {
     }
 
     /// Let versions that were ready not take over.
-    fn refuse(&mut self, candidate: &Candidate, error: Error, answer: Answer, report: &mut dyn Report) {
-        self.refuse_changes(&self.changes(candidate), candidate.ready_ms, error, answer, report);
+    fn refuse(
+        &mut self,
+        candidate: &Candidate,
+        error: Error,
+        answer: Answer,
+        report: &mut dyn Report,
+    ) -> Vec<SwapEvent> {
+        self.refuse_changes(&self.changes(candidate), candidate.ready_ms, error, answer, report)
     }
 
     fn refuse_changes(
@@ -89,16 +121,17 @@ impl Run<'_> {
         error: Error,
         answer: Answer,
         report: &mut dyn Report,
-    ) {
+    ) -> Vec<SwapEvent> {
         let refused = |on: &OnProbation| SwapEvent {
             reason: Some(error.to_string()),
             ready_ms: Some(ready_ms),
             ..event(SwapOutcome::Refused, &on.old, Some(on.new.clone()), self.next)
         };
-        let events = changes.iter().map(refused).collect();
+        let events: Vec<SwapEvent> = changes.iter().map(refused).collect();
         self.control.refused(changes, &mut self.versions);
-        self.tell(events, report);
+        self.tell(events.clone(), report);
         drop(answer.send(Err(error)));
+        events
     }
 
     /// Let versions take over now, between two epochs.
@@ -204,15 +237,6 @@ impl Run<'_> {
         }
     }
 
-    /// What is next to do about plugins. Who is on trial is not joined by others, and
-    /// only a rollback ends it.
-    pub(super) async fn next_swap(control: &mut Control, trial: &Option<Answer>) -> Next {
-        match trial {
-            Some(_) => control.roll_back_asked().map(|()| Next::EndTrial).await,
-            None => control.next().await,
-        }
-    }
-
     /// What plugins on probation did wrong in an epoch, if anything.
     pub(super) fn blame(&self, staged: &Result<Stages>) -> Option<String> {
         let (steps, _) = self.control.on_probation()?;
@@ -251,6 +275,7 @@ impl Run<'_> {
                 since_epoch: version.map_or(0, |version| version.since.number()),
                 in_place_of: version.and_then(|version| version.in_place_of),
                 probation_left: left.map(|(_, left)| left),
+                trial: self.parts.shadow.as_ref().and_then(|shadow| shadow.standing(&identity.step)),
                 replaced: version.map_or_else(Vec::new, |version| version.replaced.clone()),
                 identity,
             }

@@ -8,13 +8,13 @@ use bytes::Bytes;
 
 use super::versions::digest_of;
 use crate::checkpoint::Checkpoint;
-use crate::config::{Pipeline, PipelineFile, PluginConfig, PluginReference};
+use crate::config::{Pipeline, PipelineFile, PluginConfig, PluginReference, Problem};
 use crate::env::{self, Env, Stopwatch};
 use crate::model::{Digest, StepState};
 use crate::pipeline::build::{Footing, Plugged, Policies, Wiring, component_source};
 use crate::pipeline::kept::KeptSchema;
 use crate::pipeline::recovery::refuse_other_state;
-use crate::pipeline::run::wire;
+use crate::pipeline::run::try_to_wire;
 use crate::pipeline::wire::Stateful;
 use crate::pipeline::workers::{Steps, Workers};
 use crate::plugin::{self, FailurePolicy, OnFailure};
@@ -22,11 +22,9 @@ use crate::sink::delta::Table;
 use crate::{Error, Result};
 
 /// What is to change.
-pub(super) struct Order {
+pub(in crate::pipeline) struct Order {
     /// The plugins that are to have their steps.
     pub(super) changes: Vec<Change>,
-    pub(super) shadow: u32,
-    pub(super) probation: u32,
     /// The pipeline file, if it was read anew.
     pub(super) reading: Option<(Arc<Pipeline>, Arc<PipelineFile>)>,
     /// Whether it was asked for because a file has changed.
@@ -42,6 +40,10 @@ pub(super) struct Change {
     pub(super) is_named: bool,
     /// The component, if the checkpoint has it.
     pub(super) kept: Option<Digest>,
+    /// For how many epochs it is on trial.
+    pub(super) shadow: u32,
+    /// For how many epochs it goes back if it fails.
+    pub(super) probation: u32,
 }
 
 /// What runs.
@@ -128,10 +130,14 @@ async fn ready(order: Order, ground: Ground, digests: &mut BTreeMap<String, Opti
     }
     let mut places = BTreeMap::new();
     let (mut changed, mut same) = (BTreeSet::new(), Vec::new());
+    // Those that change together are tried and trusted together.
+    let (mut shadow, mut probation) = (0, 0);
+    let is_sent = order.changes.iter().any(|change| !change.is_named);
     let looked_at = look_at(order.changes, &ground, digests).await?;
     // A reload that changes nothing else tries again what was refused or rolled back.
     let tries_again = !order.is_unasked && looked_at.iter().all(|change| change.is_kept_out || change.is_running);
-    for LookedAt { mut config, name, component, digest, is_named, is_kept_out, is_running } in looked_at {
+    for LookedAt { change, name, component, digest, is_kept_out, is_running } in looked_at {
+        let Change { mut config, is_named, shadow: tried_for, probation: watched_for, .. } = change;
         if is_kept_out && !tries_again {
             continue;
         }
@@ -154,21 +160,27 @@ async fn ready(order: Order, ground: Ground, digests: &mut BTreeMap<String, Opti
         }
         // A file may change again while it is looked at: what counts was read once.
         config.reference = PluginReference::Bytes(name, component);
-        if order.probation > 0 || order.shadow > 0 {
-            policies.others.insert(step.clone(), FailurePolicy::new(OnFailure::Fail));
-        }
+        (shadow, probation) = (tried_for.max(shadow), watched_for.max(probation));
         changed.insert(step);
         *slot = config;
+    }
+    if shadow > 0 || probation > 0 {
+        let fails = |step: &String| (step.clone(), FailurePolicy::new(OnFailure::Fail));
+        policies.others.extend(changed.iter().map(fails));
     }
     if changed.is_empty() {
         return Ok(Made::Same { steps: same, running: Arc::new(running), named, file });
     }
-    let (footing, kept) = (&ground.footing, ground.kept.as_ref());
-    let wired = wire(&running, &file, footing, &ground.message_fields, &policies, kept).await?;
-    let rehearsal = match order.shadow {
-        0 => None,
-        _ => Some(wire(&running, &file, footing, &ground.message_fields, &policies, kept).await?.stateful),
+    let wired = async || {
+        let (footing, kept) = (&ground.footing, ground.kept.as_ref());
+        let wired = try_to_wire(&running, &file, footing, &ground.message_fields, &policies, kept).await?;
+        // What was sent is wrong, and not the file.
+        wired.map_err(
+            |problems| if is_sent { problems_of_what_was_sent(&problems) } else { file.problems(problems).into() },
+        )
     };
+    let rehearsal = if shadow > 0 { Some(wired().await?.stateful) } else { None };
+    let wired = wired().await?;
     if let Some(new) = wired.message_fields.get(ground.message_fields.len()) {
         digests.values_mut().for_each(|digest| *digest = None);
         return Err(Error::config(format!(
@@ -212,19 +224,27 @@ async fn ready(order: Order, ground: Ground, digests: &mut BTreeMap<String, Opti
         plugins,
         kept: newly_kept,
         policies,
-        shadow: order.shadow,
-        probation: order.probation,
+        shadow,
+        probation,
         ready_ms: 0,
     })))
 }
 
+/// The problems as a sentence: places in the pipeline file say nothing about them.
+fn problems_of_what_was_sent(problems: &[Problem]) -> Error {
+    let sentence = |Problem { path, message, remedy, .. }: &Problem| {
+        let remedy = remedy.as_ref().map_or_else(String::new, |remedy| format!(" ({remedy})"));
+        format!("{path}: {message}{remedy}")
+    };
+    Error::config(problems.iter().map(sentence).collect::<Vec<_>>().join("; "))
+}
+
 /// A change whose component was read.
 struct LookedAt {
-    config: PluginConfig,
+    change: Change,
     name: String,
     component: Bytes,
     digest: Digest,
-    is_named: bool,
     /// The file names what it named when another version took its place.
     is_kept_out: bool,
     /// It runs already, with the same configuration and limits.
@@ -241,11 +261,12 @@ async fn look_at(
         before.is_some_and(|before| before.config == config.config && before.limits == config.limits)
     };
     let mut looked_at = Vec::with_capacity(changes.len());
-    for Change { config, sha256, is_named, kept } in changes {
+    for change in changes {
+        let Change { config, sha256, is_named, kept, .. } = &change;
         let step = &config.step;
-        let source = component_source(&config);
+        let source = component_source(config);
         let name = kept.map_or_else(|| source.name(), |digest| digest.short());
-        let component = match kept {
+        let component = match *kept {
             Some(digest) => ground.checkpoint.component(digest).await?,
             None => env::blocking(move || source.read()).await?,
         };
@@ -257,13 +278,13 @@ async fn look_at(
             )));
         }
         // Where the file contradicts itself, nothing is said against the component.
-        plugin::refuse_another(&component_source(&config), digest, config.sha256)?;
+        plugin::refuse_another(&component_source(config), digest, config.sha256)?;
         digests.insert(step.clone(), Some(digest));
         let plugged = ground.plugins.iter().find(|plugin| plugin.identity.step == *step);
         let plugged = plugged.ok_or_else(|| Error::bug("a step without a plugin"))?;
-        let is_kept_out = is_named && ground.places.get(step) == Some(&digest) && reads_as(&config, &ground.named);
-        let is_running = plugged.identity.sha256 == digest && reads_as(&config, &ground.running);
-        looked_at.push(LookedAt { config, name, component, digest, is_named, is_kept_out, is_running });
+        let is_kept_out = *is_named && ground.places.get(step) == Some(&digest) && reads_as(config, &ground.named);
+        let is_running = plugged.identity.sha256 == digest && reads_as(config, &ground.running);
+        looked_at.push(LookedAt { change, name, component, digest, is_kept_out, is_running });
     }
     Ok(looked_at)
 }

@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 
 use arrow::array::RecordBatch;
 use arrow::row::{RowConverter, SortField};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::pipeline::flow::Moment;
 use crate::pipeline::rows::json_of;
@@ -24,7 +24,7 @@ const MAX_HELD_ROWS: usize = 1 << 20;
 const PLACES: &[&str] = &["alert_id"];
 
 /// What a trial showed.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Differences {
     /// The epochs that both ran.
@@ -38,7 +38,7 @@ pub struct Differences {
     /// Messages and rows that the new version rejected.
     pub rejected_new: u64,
     /// Why the new version rejects what the old one does not.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reasons: Vec<String>,
     /// The time within the old versions, in microseconds.
     pub inside_us_old: u64,
@@ -47,7 +47,7 @@ pub struct Differences {
 }
 
 /// How the rows of a table differ.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Difference {
     /// Rows that only the old version gives.
@@ -55,16 +55,16 @@ pub struct Difference {
     /// Rows that only the new version gives.
     pub only_new: u64,
     /// Columns that only the old version gives; they are not compared.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub columns_only_old: Vec<String>,
     /// Columns that only the new version gives; they are not compared.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub columns_only_new: Vec<String>,
     /// Some of the rows that only the old version gives, as JSON.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub samples_old: Vec<String>,
     /// Some of the rows that only the new version gives, as JSON.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub samples_new: Vec<String>,
 }
 

@@ -31,7 +31,6 @@ pub(in crate::pipeline) struct Control {
     swaps: Swaps,
     /// Looks whether components change; ends when it is replaced.
     watcher: Task,
-    waiting: Option<Request>,
     making: Option<Making>,
     probation: Option<Probation>,
     /// What was rolled back in this run.
@@ -52,7 +51,8 @@ pub(in crate::pipeline) struct Control {
 struct Making {
     /// The steps, and whether the file names what they are to have.
     steps: Vec<(String, bool)>,
-    is_unasked: bool,
+    may_be_same: bool,
+    is_rollback: bool,
     answer: Answer,
     task: JoinHandle<Made>,
 }
@@ -83,15 +83,13 @@ pub(in crate::pipeline) enum Next {
     Asked(Request),
     /// Versions are ready, or not.
     Made(Finished),
-    /// Whoever is on trial is to go: somebody asks for a rollback.
-    EndTrial,
 }
 
 /// What came of making versions ready.
 pub(in crate::pipeline) struct Finished {
     made: Made,
     steps: Vec<(String, bool)>,
-    is_unasked: bool,
+    may_be_same: bool,
     pub(in crate::pipeline) answer: Answer,
 }
 
@@ -114,7 +112,6 @@ impl Control {
         Self {
             watcher: env::task(watch_components(swaps.sender.clone(), watched(named))),
             swaps,
-            waiting: None,
             making: None,
             probation: None,
             failed: BTreeSet::new(),
@@ -141,6 +138,11 @@ impl Control {
         ))
     }
 
+    /// What the file names where something else runs, and what was rolled back.
+    pub(in crate::pipeline) fn kept_out(&self) -> (&BTreeMap<String, Digest>, &BTreeSet<Digest>) {
+        (&self.places, &self.failed)
+    }
+
     /// From now on these components run, whatever becomes of the files that they
     /// were read from.
     pub(in crate::pipeline) fn pin(&mut self, plugins: &[Plugged]) {
@@ -155,51 +157,55 @@ impl Control {
         self.running = Arc::new(running);
     }
 
-    /// What is next to do; waits for it. May be dropped and called again.
-    pub(in crate::pipeline) async fn next(&mut self) -> Next {
-        if let Some(making) = &mut self.making {
-            let made = (&mut making.task).await;
+    /// What is next to do; waits for it. While something is made ready or on trial,
+    /// only a rollback is, unless another one is made ready. May be dropped and called
+    /// again.
+    pub(in crate::pipeline) async fn next(&mut self, is_on_trial: bool) -> Next {
+        let Self { making, swaps, .. } = self;
+        if is_on_trial {
+            return Next::Asked(swaps.next_rollback().await);
+        }
+        if let Some(under_way) = making {
+            let made = tokio::select! {
+                biased;
+                made = &mut under_way.task => made,
+                rollback = swaps.next_rollback(), if !under_way.is_rollback => {
+                    return Next::Asked(rollback);
+                }
+            };
             // It is there: nobody else takes it.
-            if let Some(Making { steps, is_unasked, answer, .. }) = self.making.take() {
+            if let Some(Making { steps, may_be_same, answer, .. }) = making.take() {
                 let broken =
                     |panic| Made::Refused(Error::bug("making a plugin ready panicked").because(panic), BTreeMap::new());
-                return Next::Made(Finished { made: made.unwrap_or_else(broken), steps, is_unasked, answer });
+                return Next::Made(Finished { made: made.unwrap_or_else(broken), steps, may_be_same, answer });
             }
         }
-        if let Some(request) = self.waiting.take() {
-            return Next::Asked(request);
-        }
-        match self.swaps.requests.recv().await {
-            Some(request) => Next::Asked(request),
-            None => std::future::pending().await,
+        Next::Asked(swaps.next().await)
+    }
+
+    /// Begin to make ready what is ordered. What is being made ready is called off.
+    pub(in crate::pipeline) fn begin(&mut self, order: Order, answer: Answer, ground: Ground) {
+        self.call_off("a rollback went before it: ask again");
+        let steps = order.changes.iter().map(|change| (change.config.step.clone(), change.is_named)).collect();
+        // A file that is read again may say what it said before.
+        let may_be_same = order.is_unasked || order.reading.is_some();
+        let is_rollback = order.changes.iter().any(|change| change.kept.is_some());
+        let task = tokio::spawn(make(order, ground));
+        self.making = Some(Making { steps, may_be_same, is_rollback, answer, task });
+    }
+
+    fn call_off(&mut self, why: &str) {
+        if let Some(making) = self.making.take() {
+            making.task.abort();
+            drop(making.answer.send(Err(Error::unavailable(why))));
         }
     }
 
-    /// Somebody asks for a rollback; waits for it. May be dropped and called again.
-    pub(in crate::pipeline) async fn roll_back_asked(&mut self) {
-        if self.waiting.is_none() {
-            self.waiting = self.swaps.requests.recv().await;
-        }
-        if !self.waiting.as_ref().is_some_and(|request| matches!(request.ask, Ask::RollBack { .. })) {
-            std::future::pending::<()>().await;
-        }
-    }
-
-    /// Begin to make ready what is asked for.
-    pub(in crate::pipeline) fn begin(&mut self, request: Request, versions: &Versions, ground: Ground) {
-        let Request { ask, answer } = request;
-        match self.order(ask, versions) {
-            Ok(order) => {
-                let steps = order.changes.iter().map(|change| (change.config.step.clone(), change.is_named)).collect();
-                let is_unasked = order.is_unasked;
-                let task = tokio::spawn(make(order, ground));
-                self.making = Some(Making { steps, is_unasked, answer, task });
-            }
-            Err(error) => drop(answer.send(Err(error))),
-        }
-    }
-
-    fn order(&self, ask: Ask, versions: &Versions) -> Result<Order> {
+    /// What has to be done about what is asked for.
+    ///
+    /// # Errors
+    /// Config if it cannot be done.
+    pub(in crate::pipeline) fn order(&self, ask: Ask, versions: &Versions) -> Result<Order> {
         let plugin = |step: &str| {
             let found = self.running.plugins().find(|plugin| plugin.step == step);
             found.cloned().ok_or_else(|| unknown_step(&self.running, step))
@@ -217,8 +223,8 @@ impl Control {
                 }
                 let (shadow, probation) =
                     (shadow.unwrap_or(config.swap.shadow), probation.unwrap_or(config.swap.probation));
-                let changes = vec![Change { config, sha256, is_named, kept: None }];
-                Ok(Order { changes, shadow, probation, reading: None, is_unasked: is_named })
+                let changes = vec![Change { config, sha256, is_named, kept: None, shadow, probation }];
+                Ok(Order { changes, reading: None, is_unasked: is_named })
             }
             Ask::RollBack { step, to } => {
                 let mut config = plugin(&step)?;
@@ -227,7 +233,7 @@ impl Control {
                 let replaced = versions.steps().get(&step).map_or(&[][..], |version| &version.replaced);
                 let found = match to {
                     Some(to) => replaced.iter().find(|replaced| replaced.sha256 == to),
-                    None => replaced.iter().find(|replaced| !self.failed.contains(&replaced.sha256)),
+                    None => replaced.iter().find(|replaced| !replaced.failed),
                 };
                 let found = found.ok_or_else(|| {
                     let known: Vec<String> = replaced.iter().map(|replaced| replaced.sha256.short()).collect();
@@ -235,8 +241,8 @@ impl Control {
                     Error::config(format!("{step} has no such earlier version: those that are kept are {known}"))
                 })?;
                 let (probation, kept) = (config.swap.probation, Some(found.sha256));
-                let changes = vec![Change { config, sha256: None, is_named: false, kept }];
-                Ok(Order { changes, shadow: 0, probation, reading: None, is_unasked: false })
+                let changes = vec![Change { config, sha256: None, is_named: false, kept, shadow: 0, probation }];
+                Ok(Order { changes, reading: None, is_unasked: false })
             }
             Ask::Reload(reading) => self.reload(*reading),
         }
@@ -263,13 +269,17 @@ impl Control {
         if rest(&pipeline) != rest(&self.named) {
             tracing::warn!("the pipeline file has other changes than of plugins: they take effect at the next start");
         }
-        let change =
-            |config: &PluginConfig| Change { config: config.clone(), sha256: None, is_named: true, kept: None };
+        let change = |config: &PluginConfig| Change {
+            config: config.clone(),
+            sha256: None,
+            is_named: true,
+            kept: None,
+            shadow: config.swap.shadow,
+            probation: config.swap.probation,
+        };
         let changes = pipeline.plugins().map(change).collect();
-        let most = |pick: fn(&PluginConfig) -> u32| pipeline.plugins().map(pick).max().unwrap_or(0);
-        let (shadow, probation) = (most(|plugin| plugin.swap.shadow), most(|plugin| plugin.swap.probation));
         let reading = Some((Arc::new(pipeline), Arc::new(file)));
-        Ok(Order { changes, shadow, probation, reading, is_unasked: false })
+        Ok(Order { changes, reading, is_unasked: false })
     }
 
     /// What to do about versions that are ready, or not.
@@ -280,7 +290,7 @@ impl Control {
         versions: &mut Versions,
         next: Epoch,
     ) -> Verdict {
-        let Finished { made, steps, is_unasked, answer } = finished;
+        let Finished { made, steps, may_be_same, answer } = finished;
         match made {
             Made::Ready(candidate) => Verdict::Ready(candidate, answer),
             Made::Same { steps, running, named, file } => {
@@ -290,7 +300,7 @@ impl Control {
                 self.running = running;
                 self.read_anew(named, file);
                 let same = Error::config("that is what runs already: nothing was changed");
-                drop(answer.send(if is_unasked { Ok(Vec::new()) } else { Err(same) }));
+                drop(answer.send(if may_be_same { Ok(Vec::new()) } else { Err(same) }));
                 Verdict::Over(Vec::new())
             }
             Made::Refused(error, digests) => {
@@ -416,6 +426,9 @@ impl Control {
         }
         let trusted = |on: &OnProbation| event(SwapOutcome::Trusted, &on.old, Some(on.new.clone()), next);
         let events = probation.steps.iter().map(trusted).collect();
+        for on in &probation.steps {
+            self.failed.remove(&on.new.sha256);
+        }
         self.trust();
         events
     }
@@ -474,12 +487,10 @@ impl Control {
 
     /// What is made ready, or on trial, was made for something that runs no more.
     pub(in crate::pipeline) fn forget_what_is_ready(&mut self, trial: Option<Answer>) {
-        let making = self.making.take().map(|making| {
-            making.task.abort();
-            making.answer
-        });
-        for answer in making.into_iter().chain(trial) {
-            drop(answer.send(Err(Error::unavailable("the pipeline was wired anew meanwhile: ask again"))));
+        let why = "the pipeline was wired anew meanwhile: ask again";
+        self.call_off(why);
+        if let Some(answer) = trial {
+            drop(answer.send(Err(Error::unavailable(why))));
         }
     }
 

@@ -33,6 +33,8 @@ pub(super) use candidate::{Candidate, Ground};
 pub(super) use comparison::Comparison;
 pub use comparison::{Difference, Differences};
 pub(super) use control::{Answer, Control, Next, OnProbation, Verdict, event};
-pub use request::{Ask, PluginStanding, Request, Standing, Swap, SwapEvent, SwapOutcome, SwapSender, Swaps, swaps};
+pub use request::{
+    Ask, PluginStanding, Request, Standing, Swap, SwapEvent, SwapOutcome, SwapSender, Swaps, TrialStanding, swaps,
+};
 pub(super) use trial::{Shadow, Tried};
 pub(super) use versions::{Versions, in_force};

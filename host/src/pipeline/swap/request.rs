@@ -1,6 +1,8 @@
 //! What can be asked of a running pipeline, and what it answers.
 
-use serde::Serialize;
+use std::collections::VecDeque;
+
+use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::comparison::Differences;
@@ -50,14 +52,16 @@ pub struct Swap {
 /// was refused.
 #[derive(Debug)]
 pub struct Request {
-    pub(super) ask: Ask,
-    pub(super) answer: oneshot::Sender<Result<Vec<SwapEvent>>>,
+    pub(in crate::pipeline) ask: Ask,
+    pub(in crate::pipeline) answer: oneshot::Sender<Result<Vec<SwapEvent>>>,
 }
 
 /// What a run takes requests from.
 #[derive(Debug)]
 pub struct Swaps {
-    pub(super) requests: mpsc::Receiver<Request>,
+    requests: mpsc::Receiver<Request>,
+    /// Who came while only a rollback was asked for.
+    waiting: VecDeque<Request>,
     pub(super) standing: watch::Sender<Standing>,
     /// For who watches components on behalf of the run.
     pub(super) sender: SwapSender,
@@ -75,13 +79,49 @@ pub fn swaps() -> (SwapSender, Swaps) {
     let (requests, received) = mpsc::channel(WAITING);
     let (told, standing) = watch::channel(Standing::default());
     let sender = SwapSender { requests, standing };
-    (sender.clone(), Swaps { requests: received, standing: told, sender })
+    (sender.clone(), Swaps { requests: received, waiting: VecDeque::new(), standing: told, sender })
+}
+
+impl Request {
+    /// Whether nobody waits for the answer any more.
+    pub(in crate::pipeline) fn is_abandoned(&self) -> bool {
+        self.answer.is_closed()
+    }
 }
 
 impl Swaps {
     /// Nobody asks anything.
     pub fn none() -> Self {
         swaps().1
+    }
+
+    /// Who came first; waits for it. May be dropped and called again.
+    pub(super) async fn next(&mut self) -> Request {
+        if let Some(request) = self.waiting.pop_front() {
+            return request;
+        }
+        match self.requests.recv().await {
+            Some(request) => request,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// The next who asks for a rollback; the others wait. May be dropped and called
+    /// again.
+    pub(super) async fn next_rollback(&mut self) -> Request {
+        let is_rollback = |request: &Request| matches!(request.ask, Ask::RollBack { .. });
+        loop {
+            if let Some(rollback) = self.waiting.iter().position(is_rollback).and_then(|at| self.waiting.remove(at)) {
+                return rollback;
+            }
+            match self.requests.recv().await {
+                Some(request) if self.waiting.len() >= WAITING && !is_rollback(&request) => {
+                    drop(request.answer.send(Err(too_many())));
+                }
+                Some(request) => self.waiting.push_back(request),
+                None => std::future::pending().await,
+            }
+        }
     }
 }
 
@@ -93,7 +133,7 @@ impl SwapSender {
     pub async fn ask(&self, ask: Ask) -> Result<Vec<SwapEvent>> {
         let (answer, answered) = oneshot::channel();
         self.requests.try_send(Request { ask, answer }).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => Error::unavailable("too many swaps wait already: try again later"),
+            mpsc::error::TrySendError::Full(_) => too_many(),
             mpsc::error::TrySendError::Closed(_) => ended(),
         })?;
         answered.await.map_err(|_| ended())?
@@ -111,6 +151,10 @@ impl SwapSender {
     pub async fn moved(&mut self) -> Result<()> {
         self.standing.changed().await.map_err(|_| ended())
     }
+}
+
+fn too_many() -> Error {
+    Error::unavailable("too many swaps wait already: try again later")
 }
 
 fn ended() -> Error {
@@ -146,12 +190,29 @@ pub struct PluginStanding {
     /// Epochs until it is trusted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub probation_left: Option<u32>,
+    /// The version that runs beside it, if one is on trial.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trial: Option<TrialStanding>,
     /// What it can be rolled back to, the latest first.
     pub replaced: Vec<ReplacedVersion>,
 }
 
-/// What became of another version of a plugin.
+/// A version on trial.
 #[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TrialStanding {
+    /// The name that the plugin gives itself.
+    pub name: String,
+    /// The version that the plugin gives itself.
+    pub version: String,
+    /// The digest of the component.
+    pub sha256: Digest,
+    /// Epochs until it takes over.
+    pub left: u32,
+}
+
+/// What became of another version of a plugin.
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SwapEvent {
     /// The step.
@@ -183,7 +244,7 @@ pub struct SwapEvent {
 }
 
 /// What became of another version.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum SwapOutcome {
     /// It has the step.

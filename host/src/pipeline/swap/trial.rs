@@ -9,16 +9,19 @@ use tokio::sync::mpsc;
 
 use super::candidate::Candidate;
 use super::comparison::{Comparison, Differences};
-use crate::Result;
+use super::request::TrialStanding;
 use crate::checkpoint::Checkpoint;
-use crate::model::{Epoch, Lane, PartitionId, SourceRange};
+use crate::model::{Epoch, Lane, PartitionId, PluginIdentity, SourceRange};
+use crate::pipeline::epoch::too_many_dead_letters;
 use crate::pipeline::flow::{End, Flow, Moment, Outlet};
+use crate::pipeline::progress::Counts;
 use crate::pipeline::recovery::restore_states;
 use crate::pipeline::steps::Duties;
 use crate::pipeline::workers::{Processed, Workers};
 use crate::plugin::CallStats;
 use crate::sink::dead_letter::DeadLetter;
 use crate::source::Chunk;
+use crate::{Error, Result};
 
 /// A version on trial.
 pub(in crate::pipeline) struct Shadow {
@@ -29,7 +32,9 @@ pub(in crate::pipeline) struct Shadow {
     flow: Option<Flow<Compared>>,
     left: u32,
     inside_us: [u64; 2],
-    failed: Option<crate::Error>,
+    /// What became dead letters so far, and was too little to judge.
+    unjudged: Counts,
+    failed: Option<Error>,
 }
 
 /// How a trial ended.
@@ -39,7 +44,7 @@ pub(in crate::pipeline) enum Tried {
     /// The version may take over.
     Passed(Box<Candidate>, Differences),
     /// The version may not take over.
-    Failed(Box<Candidate>, crate::Error),
+    Failed(Box<Candidate>, Error),
 }
 
 /// What the version gives is compared and forgotten.
@@ -66,9 +71,9 @@ impl Shadow {
         mut candidate: Candidate,
         running: &Duties,
         (steps, checkpoint): (&std::collections::BTreeMap<String, crate::model::StepState>, &Checkpoint),
-    ) -> std::result::Result<Self, (Box<Candidate>, crate::Error)> {
+    ) -> std::result::Result<Self, (Box<Candidate>, Error)> {
         let started = async {
-            let stateful = candidate.rehearsal.take().ok_or_else(|| crate::Error::bug("a trial without steps"))?;
+            let stateful = candidate.rehearsal.take().ok_or_else(|| Error::bug("a trial without steps"))?;
             let mut duties = stateful.start(&candidate.running)?;
             duties.watermarks.clone_from(&running.watermarks);
             restore_states(checkpoint, steps, &mut duties).await?;
@@ -81,7 +86,17 @@ impl Shadow {
                 let names = candidate.tables.iter().map(|(table, _)| table.settings().name.clone());
                 let comparison = Arc::new(Comparison::new(names));
                 let left = candidate.shadow;
-                Ok(Self { candidate, workers, duties, comparison, flow: None, left, inside_us: [0, 0], failed: None })
+                Ok(Self {
+                    candidate,
+                    workers,
+                    duties,
+                    comparison,
+                    flow: None,
+                    left,
+                    inside_us: [0, 0],
+                    unjudged: Counts::default(),
+                    failed: None,
+                })
             }
         }
     }
@@ -121,7 +136,20 @@ impl Shadow {
         self.duties.take_notifications();
         self.inside_us[1] += self.inside(&flow.stats);
         self.note(ended.map(drop));
+        let judged = self.judged(&flow);
+        self.note(judged);
         self.comparison.end_epoch();
+    }
+
+    /// What would let it go back on probation lets it not take over.
+    fn judged(&mut self, flow: &Flow<Compared>) -> Result<()> {
+        let failures: u64 = self.changing(&flow.stats).map(|stats| stats.failures).sum();
+        if failures > 0 {
+            return Err(Error::plugin(format!("{failures} of its calls failed")));
+        }
+        let max_ratio = self.candidate.running.max_dead_letter_ratio;
+        too_many_dead_letters(&flow.counts, &mut self.unjudged, max_ratio)
+            .map_or(Ok(()), |too_many| Err(Error::data(too_many)))
     }
 
     /// An epoch with these costs of the running versions is prepared: what comes now.
@@ -150,10 +178,24 @@ impl Shadow {
 
     /// The time within the plugins that change.
     fn inside(&self, stats: &[CallStats]) -> u64 {
-        let changes =
-            self.candidate.plugins.iter().map(|plugin| self.candidate.changed.contains(&plugin.identity.step));
-        let inside =
-            stats.iter().zip(changes).filter(|(_, changes)| *changes).map(|(stats, _)| stats.inside.as_micros());
+        let inside = self.changing(stats).map(|stats| stats.inside.as_micros());
         u64::try_from(inside.sum::<u128>()).unwrap_or(u64::MAX)
+    }
+
+    /// What the plugins that change cost.
+    fn changing<'a>(&'a self, stats: &'a [CallStats]) -> impl Iterator<Item = &'a CallStats> {
+        let all = self.candidate.plugins.iter().zip(stats);
+        all.filter(|(plugin, _)| self.changes(&plugin.identity.step)).map(|(_, stats)| stats)
+    }
+
+    fn changes(&self, step: &str) -> bool {
+        self.candidate.changed.contains(step)
+    }
+
+    /// What stands on trial for a step, if something does.
+    pub(in crate::pipeline) fn standing(&self, step: &str) -> Option<TrialStanding> {
+        let plugged = self.candidate.plugins.iter().find(|plugin| plugin.identity.step == step)?;
+        let PluginIdentity { name, version, sha256, .. } = plugged.identity.clone();
+        self.changes(step).then_some(TrialStanding { name, version, sha256, left: self.left })
     }
 }

@@ -29,11 +29,12 @@ pub(in crate::pipeline) struct Versions {
 
 impl Versions {
     /// The versions behind a record, of which `next` is the next epoch; `places` are
-    /// the components that the pipeline file names where others stand in for them.
+    /// the components that the pipeline file names where others stand in for them, and
+    /// `failed` those that were rolled back.
     pub(in crate::pipeline) fn behind(
         record: Option<&EpochRecord>,
         plugins: &[Plugged],
-        places: &BTreeMap<String, Digest>,
+        (places, failed): (&BTreeMap<String, Digest>, &BTreeSet<Digest>),
         keep_for: Duration,
     ) -> Self {
         let next = record.map_or(Epoch::FIRST, |record| record.epoch.next());
@@ -55,6 +56,9 @@ impl Versions {
                 versions.replace(plugin, identity.sha256, (next, record.clock_us));
             }
         }
+        for replaced in versions.steps.values_mut().flat_map(|version| &mut version.replaced) {
+            replaced.failed |= failed.contains(&replaced.sha256);
+        }
         versions
     }
 
@@ -64,9 +68,14 @@ impl Versions {
         version.since = from;
         version.replaced.retain(|replaced| replaced.sha256 != by && replaced.sha256 != old.sha256);
         if old.sha256 != by {
-            let (name, version_of) = (old.name.clone(), old.version.clone());
-            let replaced =
-                ReplacedVersion { name, version: version_of, sha256: old.sha256, until: from, until_us: now_us };
+            let replaced = ReplacedVersion {
+                name: old.name.clone(),
+                version: old.version.clone(),
+                sha256: old.sha256,
+                until: from,
+                until_us: now_us,
+                failed: false,
+            };
             version.replaced.insert(0, replaced);
             let most = MAX_REPLACED.min(version.replaced.len());
             self.expired.extend(version.replaced.drain(most..).map(|replaced| replaced.sha256));
