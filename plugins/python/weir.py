@@ -26,10 +26,14 @@ the reason in the dead letters; where a role cannot reject, the host finds the
 row by itself. There are no clocks, files or networks; `print` writes to the log.
 """
 
+import builtins
+import io
 import json
 import linecache
+import os
 import re
 import sys
+import time
 import warnings
 from array import array
 from collections import namedtuple
@@ -82,6 +86,33 @@ class _Log:
 # Warnings and traces show lines of the source, but there are no files to read.
 warnings.formatwarning = lambda message, category, *_: f"{category.__name__}: {message}\n"
 linecache.updatecache = lambda *_: []
+
+
+# What a plugin has not: a call would be a trap without a reason ---------------
+
+
+def _missing(what, instead):
+    def refuse(*_arguments, **_named):
+        raise OSError(f"a plugin has no {what}: {instead}")
+
+    return refuse
+
+
+def _take_away(module, names, refuse):
+    for name in names.split():
+        setattr(module, name, refuse)
+
+
+_take_away(
+    time,
+    "time time_ns monotonic monotonic_ns perf_counter perf_counter_ns process_time process_time_ns sleep",
+    _missing("clock", "take a time from the data, or `weir.now()`, the clock of the epoch"),
+)
+_no_files = _missing("files", "let its configuration say what it needs to know")
+_take_away(builtins, "open", _no_files)
+_take_away(io, "open", _no_files)
+_take_away(os, "open listdir scandir stat mkdir remove rename", _no_files)
+_take_away(os, "urandom", _missing("random numbers of a system", "`random` gives some, the same in each run"))
 
 
 # What the bindings take: all else would be a trap without a reason -----------

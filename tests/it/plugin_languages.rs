@@ -282,7 +282,9 @@ const NESTED: [(&str, &str, &str); 2] = [
     (
         "python",
         "plugin.py",
-        r#"import weir
+        r#"import time
+
+import weir
 
 
 class Nested(weir.RowTransform):
@@ -296,6 +298,8 @@ class Nested(weir.RowTransform):
         if tags == ["misfit"]:
             rows.push(None, {"alt": None}, None, None)
             return
+        if tags == ["clock"]:
+            time.time()
         joined = None if tags is None else ",".join(tag or "" for tag in tags)
         place = None if at is None or at["alt"] is None else {"alt": at["alt"], "names": tags}
         lists = None if points is None else [None if point is None else [point["n"]] * 2 for point in points]
@@ -383,6 +387,11 @@ fn lists_and_structs_cross_the_helpers_of_python_and_javascript() {
         succeed(folder.path(), &["plugin", "build", "nested"]);
         let printed = succeed(folder.path(), &["plugin", "test", "nested"]);
         assert!(printed.contains("1 case passed"), "{language}: {printed}");
+        if language == "python" {
+            fs::write(folder.path().join("clock.jsonl"), "{\"tags\":[\"clock\"]}\n").unwrap();
+            let printed = succeed(folder.path(), &["plugin", "run", "nested", "--input", "clock.jsonl"]);
+            assert!(printed.contains("a plugin has no clock"), "{printed}");
+        }
     }
 }
 

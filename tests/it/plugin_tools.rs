@@ -295,6 +295,31 @@ fn regression_not_null_and_output_are_read_as_columns() {
 }
 
 #[test]
+fn regression_a_case_that_is_half_made_does_not_keep_an_input_from_being_tried() {
+    let folder = project("parser");
+    fs::create_dir_all(folder.path().join("tests/a-half-made")).unwrap();
+    fs::write(folder.path().join("lines.txt"), "one\n").unwrap();
+    let printed = succeed(folder.path(), &["plugin", "run", ".", "--input", "lines.txt"]);
+    assert!(printed.contains("one") && printed.contains("1 row from 1 message"), "{printed}");
+}
+
+#[test]
+fn trying_says_what_a_pipeline_would_have_to_grant() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("lines.txt"), "random\n").unwrap();
+    let asks = fixture("../wasi/asks.wasm").display().to_string();
+    let printed = text(&weir(folder.path(), &["plugin", "run", &asks, "--input", "lines.txt"]).output().unwrap());
+    assert!(printed.contains("1 row from 1 message") && printed.contains("grants = [\"wasi\"]"), "{printed}");
+}
+
+#[test]
+fn crate_cannot_have_the_name_of_what_it_is_written_with() {
+    let folder = tempfile::tempdir().unwrap();
+    let arguments = ["plugin", "new", "--lang", "rust", "--role", "rule", "weir-plugin"];
+    assert!(fail(folder.path(), &arguments, 2).contains("choose another name"));
+}
+
+#[test]
 fn regression_a_case_that_is_wrong_fails_alone() {
     let folder = project("parser");
     let files = [("input.jsonl", "\"one\"\n"), ("expected.jsonl", "{\"text\":\"one\"}\n")];

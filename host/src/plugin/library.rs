@@ -147,6 +147,7 @@ impl Library {
             bytes,
             digest,
             roles,
+            needs: Grants { wasi: !foreign.is_empty() },
             pre,
             manifest: Arc::new(manifest),
         })
@@ -208,6 +209,7 @@ pub struct Plugin {
     bytes: Bytes,
     digest: Digest,
     roles: Vec<Role>,
+    needs: Grants,
     pre: InstancePre<State>,
     manifest: Arc<bindings::exports::weir::plugin::plugin::Manifest>,
 }
@@ -221,6 +223,11 @@ impl Plugin {
     /// The version that it gives itself.
     pub fn version(&self) -> &str {
         &self.manifest.version
+    }
+
+    /// What it was granted because it imports it.
+    pub fn needs(&self) -> Grants {
+        self.needs
     }
 
     /// What it says it does.
@@ -395,13 +402,22 @@ pub fn encoded(source: &ComponentSource, bytes: &Bytes) -> Result<Bytes> {
     }
 }
 
+/// What the C library imports for calls of the system.
+const WASI_OF_C: &str = "wasi_snapshot_preview1";
+
 fn encode(source: &ComponentSource, module: &[u8]) -> Result<Vec<u8>> {
     wit_component::ComponentEncoder::default()
         .validate(true)
         .module(module)
         .and_then(|mut encoder| encoder.encode())
         .map_err(|error| {
-            let hint = "is a core module that does not describe a component: build it with wit-bindgen";
+            let why = format!("{error:#}");
+            let hint = if why.contains(WASI_OF_C) {
+                "calls what an operating system would have to answer, such as printf, files or the time, and a plugin \
+                 has none: write to the log of the host instead (in C `weir_log`)"
+            } else {
+                "is a core module that does not describe a component: build it with wit-bindgen"
+            };
             Error::config(format!("{source} {hint}")).because(error)
         })
 }

@@ -115,6 +115,16 @@ pub fn cases_of(project: &Path) -> Result<Vec<PathBuf>> {
     }
 }
 
+/// The first case of a project that has an input, if there is one: a case that is
+/// half made keeps nobody from trying a plugin on something else.
+///
+/// # Errors
+/// As [`Case::read`].
+pub fn first_case(project: &Path, role: Role) -> Result<Option<Case>> {
+    let cases = cases_of(project).unwrap_or_default();
+    cases.iter().find(|case| case.join(INPUT).is_file()).map(|case| Case::read(case, role)).transpose()
+}
+
 /// The name of a case: that of its folder.
 pub fn case_name(folder: &Path) -> String {
     folder.file_name().unwrap_or_default().to_string_lossy().into_owned()

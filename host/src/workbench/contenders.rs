@@ -56,6 +56,8 @@ pub enum Opponent {
 pub struct Contest {
     role: Role,
     input: Input,
+    /// What the input repeats, if it does.
+    sample: Option<Input>,
     opponent: Opponent,
 }
 
@@ -92,13 +94,14 @@ impl Contest {
             }
         }
         if role == Role::Parser {
-            return Ok(Self { role, input: Input::Messages(messages), opponent: Opponent::Native });
+            let input = Input::Messages(messages);
+            return Ok(Self { role, input, sample: None, opponent: Opponent::Native });
         }
         let json = bundled(library, "json")?;
         let trial = trial(&json, Role::Parser, json!({ "columns": READINGS }));
         let Outcome { rows, .. } = trial.run(&Input::Messages(messages))?;
         let rows = Rows { rows: rows.slice(0, rows.num_rows().min(CHUNK_ROWS)), key: vec!["deviceId".to_owned()] };
-        Ok(Self { role, input: Input::Rows(rows), opponent: Opponent::None })
+        Ok(Self { role, input: Input::Rows(rows), sample: None, opponent: Opponent::None })
     }
 
     /// Over an input, which is repeated, or cut, to the size of a chunk.
@@ -107,6 +110,7 @@ impl Contest {
     /// Data if there is nothing in it.
     pub fn of(role: Role, input: &Input) -> Result<Self> {
         let nothing = || Error::data("there is nothing to measure with: the input is empty");
+        let sample = Some(input.clone());
         let input = match input {
             Input::Messages(messages) => {
                 if messages.payload.is_empty() {
@@ -125,7 +129,7 @@ impl Contest {
                 Input::Rows(Rows { rows: chunk, key: rows.key.clone() })
             }
         };
-        Ok(Self { role, input, opponent: Opponent::None })
+        Ok(Self { role, input, sample, opponent: Opponent::None })
     }
 
     /// What one chunk is, for people.
@@ -190,17 +194,17 @@ impl Contest {
     /// Config if it does not take it; Plugin if it fails for the input.
     pub fn plugin(&self, name: String, plugin: &Plugin, config: Value) -> Result<Contender> {
         plugin.require(self.role)?;
+        if let Some(sample) = &self.sample {
+            // What it fails for is told soon, and once.
+            let limits = Limits { deadline: SAMPLE_DEADLINE, ..LIMITS };
+            tried(&name, &Trial { limits, ..trial(plugin, self.role, config.clone()) }, sample)?;
+        }
         self.contender(name, plugin, config, &self.input)
     }
 
     fn contender(&self, name: String, plugin: &Plugin, config: Value, input: &Input) -> Result<Contender> {
         let trial = trial(plugin, self.role, config);
-        // A plugin that fails would be measured failing.
-        let outcome = trial.run(input).map_err(|error| error.during(&name))?;
-        if let Some(fault) = outcome.faults.first() {
-            let advice = "`weir plugin run` and `weir plugin test` show more";
-            return Err(Error::plugin(format!("{name} fails for {}: {}: {advice}", fault.at, fault.reason)));
-        }
+        let outcome = tried(&name, &trial, input)?;
         if outcome.rows.num_rows() == 0 && !outcome.rejected.is_empty() {
             let reason = &outcome.rejected[0].reason;
             return Err(Error::data(format!(
@@ -308,6 +312,21 @@ const LIMITS: Limits = Limits {
     rows: 4 << 20,
     grants: Grants { wasi: true },
 };
+
+/// What a call over an input that is not repeated yet may take.
+const SAMPLE_DEADLINE: Duration = Duration::from_secs(5);
+
+/// What a plugin makes of an input: one that fails would be measured failing.
+fn tried(name: &str, trial: &Trial<'_>, input: &Input) -> Result<Outcome> {
+    let outcome = trial.run(input).map_err(|error| error.during(name))?;
+    match outcome.faults.first() {
+        None => Ok(outcome),
+        Some(fault) => {
+            let advice = "`weir plugin run` and `weir plugin test` show more";
+            Err(Error::plugin(format!("{name} fails for {}: {}: {advice}", fault.at, fault.reason)))
+        }
+    }
+}
 
 fn trial(plugin: &Plugin, role: Role, config: Value) -> Trial<'_> {
     Trial { plugin, role, config, limits: LIMITS, now_us: 0 }

@@ -41,7 +41,7 @@ mod trial;
 mod verdict;
 
 pub use build::{Built, build};
-pub use case::{Case, case_name, cases_of};
+pub use case::{Case, case_name, cases_of, first_case};
 pub use contenders::{Contender, Contest, Opponent};
 pub use figures::{Calls, Figures, measure};
 pub use input::{FieldsFrom, Input, Messages, Rows, messages_of_bytes, messages_of_lines};

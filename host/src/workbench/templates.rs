@@ -19,6 +19,7 @@ const CONTRACT: &str = "wit/0.1.0";
 const SUFFIX: &str = ".template";
 /// The crate that a Rust plugin is written with.
 const RUST_SDK: &str = "plugins/sdk";
+const SDK_CRATE: &str = "weir-plugin";
 const RUST_SDK_GIT: &str = "{ git = \"https://github.com/weir-stream/weir\" }";
 
 /// A longer name makes long paths and says no more.
@@ -44,6 +45,9 @@ pub struct NewProject<'a> {
 /// exists and is not empty; Unavailable if a file cannot be written.
 pub fn create(new: &NewProject<'_>, folder: &Path) -> Result<Vec<PathBuf>> {
     refuse_name(new.name)?;
+    if new.language == Language::Rust && new.name == SDK_CRATE {
+        return Err(Error::config(format!("`{SDK_CRATE}` is the crate that it is written with: choose another name")));
+    }
     let sdk = rust_sdk(new)?;
     let files = files(new, &sdk)?;
     let is_used = std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some()) || folder.is_file();

@@ -4,12 +4,13 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use super::{GENEROUS, component, library, tell};
+use super::{library, tell, try_out};
 use crate::cli::print;
 use crate::cli::table::columns_as_table;
 use crate::plugin::{Library, Plugin, Role};
 use crate::workbench::{
-    Case, Contest, Figures, Input, PROJECT_FILE, RoleName, Rows, as_columns, from_lines, measure, messages_of_lines,
+    Case, Contest, Figures, Input, PROJECT_FILE, RoleName, Rows, as_columns, first_case, from_lines, measure,
+    messages_of_lines,
 };
 use crate::{Error, Result};
 
@@ -56,11 +57,11 @@ pub(super) fn execute(args: &Args) -> Result<()> {
     let library = library()?;
     let mut plugins: Vec<(String, Plugin)> = Vec::new();
     for text in &args.plugins {
-        let plugin = library.load(&component(text)?, None, &GENEROUS)?;
+        let plugin = try_out(&library, text)?;
         plugins.push((named(text, &plugin), plugin));
     }
     let role = role_of(args, &plugins)?;
-    let case = first_case(args, role)?;
+    let case = case_of(args, role)?;
     let contest = contest(args, role, case.as_ref(), &library)?;
     let config = match (&args.config, &case) {
         (Some(text), _) => super::run::config_of(text)?,
@@ -107,12 +108,12 @@ fn role_of(args: &Args, plugins: &[(String, Plugin)]) -> Result<Role> {
 }
 
 /// The first case of the first project, which says what to measure with.
-fn first_case(args: &Args, role: Role) -> Result<Option<Case>> {
+fn case_of(args: &Args, role: Role) -> Result<Option<Case>> {
     if args.readings || args.input.is_some() {
         return Ok(None);
     }
     match args.plugins.iter().map(Path::new).find(|path| path.join(PROJECT_FILE).is_file()) {
-        Some(project) => super::run::first_case(project, role),
+        Some(project) => first_case(project, role),
         None => Ok(None),
     }
 }

@@ -13,7 +13,7 @@ use std::path::Path;
 
 use self::swap::{RollbackArgs, SwapArgs, VersionsArgs};
 use crate::env::{self, Env};
-use crate::plugin::{Compiler, ComponentSource, Engine, Grants, Library, Limits};
+use crate::plugin::{Compiler, ComponentSource, Engine, Grants, Library, Limits, Plugin};
 use crate::workbench::{PROJECT_FILE, Project};
 use crate::{Error, Result};
 
@@ -81,6 +81,18 @@ const GENEROUS: Limits = Limits {
     rows: 4 << 20,
     grants: Grants { wasi: true },
 };
+
+/// A plugin that may use what is generous. Says what a pipeline has to grant it.
+fn try_out(library: &Library, text: &str) -> Result<Plugin> {
+    let plugin = library.load(&component(text)?, None, &GENEROUS)?;
+    if plugin.needs().wasi {
+        tell(&format!(
+            "{} has the grant \"wasi\" here, which a pipeline and a case give only where they say `grants = [\"wasi\"]`",
+            plugin.name()
+        ));
+    }
+    Ok(plugin)
+}
 
 fn library() -> Result<Library> {
     Library::new(Engine::new()?, env::cache_dir().join("plugins"), Compiler::new(Env::command().program))

@@ -8,7 +8,7 @@ use arrow::array::{Array, ArrayRef, AsArray as _, Int64Array, RecordBatch, Strin
 use arrow::datatypes::Int64Type;
 use serde_json::Value;
 
-use super::{GENEROUS, component, library, tell};
+use super::{GENEROUS, library, tell, try_out};
 use crate::cli::table::{as_table, columns_as_table};
 use crate::cli::{block_on, load, print};
 use crate::env::Env;
@@ -18,7 +18,7 @@ use crate::sink::delta::show;
 use crate::source::files::FileFormat;
 use crate::workbench::{
     Case, Fault, FaultAt, FieldsFrom, Input, Messages, Outcome, PROJECT_FILE, Project, RoleName, Rows, Trial,
-    as_columns, as_lines, cases_of, from_lines, messages_of_bytes,
+    as_columns, as_lines, first_case, from_lines, messages_of_bytes,
 };
 use crate::{Error, Result};
 
@@ -31,7 +31,8 @@ const MAX_SHOWN_CHARS: usize = 60;
 /// alerts and rejections. Touches no checkpoint and no table.
 ///
 /// For a parser a file is cut into messages as a pipeline with the same `format`
-/// does; for the other roles it has one JSON object a line, each a row.
+/// does; for the other roles it has one JSON object a line, each a row. A call may
+/// take 10 s here; in a pipeline 500 ms, if `limits` say nothing else.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
@@ -119,7 +120,7 @@ struct Given {
 }
 
 pub(super) fn execute(args: &Args) -> Result<()> {
-    let plugin = library()?.load(&component(&args.plugin)?, None, &GENEROUS)?;
+    let plugin = try_out(&library()?, &args.plugin)?;
     let role = match args.role {
         Some(role) => role.role(),
         None => role_of(&args.plugin, &plugin)?,
@@ -169,12 +170,6 @@ pub(super) fn config_of(text: &str) -> Result<Value> {
         Ok(_) => Err(Error::config("`--config` takes a JSON object, such as '{\"separator\": \";\"}'")),
         Err(error) => Err(Error::config("`--config` is no JSON").because(error)),
     }
-}
-
-/// The first case of a project, if it has one.
-pub(super) fn first_case(project: &Path, role: Role) -> Result<Option<Case>> {
-    let Ok(cases) = cases_of(project) else { return Ok(None) };
-    cases.first().map(|case| Case::read(case, role)).transpose()
 }
 
 fn given(args: &Args, role: Role, case: Option<&Case>) -> Result<Given> {
