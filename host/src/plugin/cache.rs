@@ -136,13 +136,16 @@ mod tests {
 
     use super::*;
 
+    /// The header of a component, and nothing behind it.
+    const EMPTY: &[u8] = b"\0asm\x0d\0\x01\0";
+
     #[test]
     fn what_is_not_used_for_long_is_removed_when_something_new_comes() {
         let folder = tempfile::tempdir().unwrap();
         let cache = Cache::new(folder.path().join("cache"));
         let engine = Engine::new().unwrap();
         let compile = |digest: &[u8]| {
-            let component = || Ok(Component::new(engine.inner(), "(component)").unwrap());
+            let component = || Ok(Component::new(engine.inner(), EMPTY).unwrap());
             cache.get_or_compile(&engine, Digest::of(digest), component).unwrap();
         };
         let entries = || fs::read_dir(&cache.folder).unwrap().map(|entry| entry.unwrap().path()).collect::<Vec<_>>();
