@@ -54,15 +54,10 @@ impl<T> Worker<T> {
 ///
 /// # Errors
 /// Unavailable if the system has no thread or no runtime to give.
-pub fn solitary<F: Future<Output = ()> + Send + 'static>(
-    name: &str,
-    work: impl FnOnce() -> F + Send + 'static,
-) -> Result<()> {
+pub fn solitary<F: Future<Output = ()>>(name: &str, work: impl FnOnce() -> F + Send + 'static) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Error::unavailable(format!("cannot start {name}")).because(error))?;
-    // A task among those that it wakes and that wake it: what a runtime blocks on gets
-    // its turn only when these have nothing to do, after a look at the system.
-    worker(name, move || runtime.block_on(async { drop(tokio::spawn(work()).await) })).map(drop)
+    worker(name, move || runtime.block_on(work())).map(drop)
 }
 
 /// Start a task that nobody waits for, such as listening for signals.
@@ -94,10 +89,7 @@ pub fn task(task: impl Future<Output = ()> + Send + 'static) -> Task {
 ///
 /// # Errors
 /// As [`solitary`].
-pub fn solitary_task<F: Future<Output = ()> + Send + 'static>(
-    name: &str,
-    work: impl FnOnce() -> F + Send + 'static,
-) -> Result<Task> {
+pub fn solitary_task<F: Future<Output = ()>>(name: &str, work: impl FnOnce() -> F + Send + 'static) -> Result<Task> {
     let (alive, ended) = oneshot::channel();
     solitary(name, move || async move {
         tokio::select! {
