@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{Buf as _, BytesMut};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until};
@@ -24,6 +24,8 @@ use super::mailbox::{Command, Mailbox};
 
 /// How long a peer has to take what is written before the connection ends.
 pub(super) const FAREWELL: Duration = Duration::from_secs(5);
+/// How long nothing is read behind dispositions.
+const GATHERING: Duration = Duration::from_millis(1);
 /// Longer than any test.
 const FAR: Duration = Duration::from_secs(86_400);
 const READ_BYTES: usize = 65_536;
@@ -46,6 +48,15 @@ pub(super) enum Stage {
 enum Ending {
     Close,
     Reset,
+}
+
+/// What a look at the socket brought.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Received {
+    Nothing,
+    Some,
+    /// As much as is read at once, so that there may be more.
+    Full,
 }
 
 /// What the connection knows of the peer's right to attach.
@@ -79,6 +90,10 @@ pub(super) struct Connection {
     /// The receiver whose turn is first.
     turn: usize,
     again_at: Option<Instant>,
+    /// Whether what was read last has more than dispositions.
+    pub(super) is_asked: bool,
+    /// Until when nothing is read, so that dispositions gather.
+    gathers_until: Option<Instant>,
 }
 
 impl Drop for Connection {
@@ -114,6 +129,8 @@ impl Connection {
             ending: None,
             turn: 0,
             again_at: None,
+            is_asked: false,
+            gathers_until: None,
         }
     }
 
@@ -129,15 +146,18 @@ impl Connection {
     async fn converse(&mut self) -> io::Result<()> {
         self.stream.set_nodelay(true)?;
         loop {
-            let mut progress = self.receive()?;
+            let received = if self.gathers_until.is_some() { Received::Nothing } else { self.receive()? };
             // After what came, so that a fault that was injected before it shows in the answer.
             while let Some(command) = self.mailbox.take() {
                 self.obey(command);
             }
             let now = Instant::now();
-            self.keep_time(now);
+            self.keep_time(now)?;
+            let mut sent = false;
             if self.frozen_until.is_none() {
-                progress |= self.ending.is_none() && self.pump();
+                // What waits for the socket first: to add to it would move it each time.
+                self.flush()?;
+                sent = self.ending.is_none() && self.out.is_empty() && self.pump();
                 self.flush()?;
             }
             if let Some((_, deadline)) = self.ending
@@ -145,32 +165,47 @@ impl Connection {
             {
                 return Ok(());
             }
-            if progress {
+            if sent || received == Received::Full {
                 // Other connections share the thread.
                 tokio::task::yield_now().await;
                 continue;
             }
-            let mut interest = Interest::READABLE;
-            if self.frozen_until.is_none() && !self.out.is_empty() {
-                interest = interest.add(Interest::WRITABLE);
+            if received == Received::Some {
+                continue;
             }
+            let interest = self.interest();
             tokio::select! {
-                ready = self.stream.ready(interest) => drop(ready?),
+                ready = self.stream.ready(interest.unwrap_or(Interest::READABLE)), if interest.is_some() => drop(ready?),
                 () = self.mailbox.changed() => {}
                 () = sleep_until(self.deadline(now)) => {}
             }
         }
     }
 
+    /// What of the socket is waited for, if it is waited for.
+    fn interest(&self) -> Option<Interest> {
+        let reads = self.gathers_until.is_none().then_some(Interest::READABLE);
+        let writes = (self.frozen_until.is_none() && !self.out.is_empty()).then_some(Interest::WRITABLE);
+        reads.into_iter().chain(writes).reduce(Interest::add)
+    }
+
     /// When something has to be done though nobody asks.
     fn deadline(&self, now: Instant) -> Instant {
         let heartbeat = self.heartbeat.map(|_| self.heartbeat_at);
         let ending = self.ending.map(|(_, deadline)| deadline);
-        let times = [heartbeat, ending, self.frozen_until, self.again_at, self.token_until, self.close_until];
+        let times = [
+            heartbeat,
+            ending,
+            self.frozen_until,
+            self.again_at,
+            self.token_until,
+            self.close_until,
+            self.gathers_until,
+        ];
         times.into_iter().flatten().min().unwrap_or(now + FAR)
     }
 
-    fn keep_time(&mut self, now: Instant) {
+    fn keep_time(&mut self, now: Instant) -> io::Result<()> {
         let over = |time: Option<Instant>| time.is_some_and(|time| time <= now);
         if over(self.frozen_until) {
             self.frozen_until = None;
@@ -194,41 +229,59 @@ impl Connection {
                 put_heartbeat(&mut self.out);
             }
         }
+        if over(self.gathers_until) {
+            self.gathers_until = None;
+            self.acknowledge()?;
+        }
+        Ok(())
     }
 
-    /// Read and answer what there is; true if there was something.
-    fn receive(&mut self) -> io::Result<bool> {
+    /// Read and answer what there is.
+    fn receive(&mut self) -> io::Result<Received> {
         self.inbox.reserve(READ_BYTES);
-        match self.stream.try_read_buf(&mut self.inbox) {
+        let received = match self.stream.try_read_buf(&mut self.inbox) {
             Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+            Ok(bytes) if bytes >= READ_BYTES => Received::Full,
+            Ok(_) => Received::Some,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Received::Nothing),
             Err(error) => return Err(error),
-        }
-        // The client leaves Nagle's algorithm on: without an answer at once each of
-        // its exchanges waits 40 ms for this side's delayed acknowledgement. Linux
-        // forgets the option, so it is set again after each read.
-        #[cfg(target_os = "linux")]
-        self.stream.set_quickack(true)?;
+        };
         let mut inbox = std::mem::take(&mut self.inbox);
+        self.is_asked = false;
         let answered = self.answer(&mut inbox);
         self.inbox = inbox;
+        if self.is_asked || !self.inbox.is_empty() {
+            self.acknowledge()?;
+        } else {
+            // One for each message: to look at each of them would cost more than the message.
+            self.gathers_until = Some(Instant::now() + GATHERING);
+        }
         if let Err(malformed) = answered {
             self.broker.say(|| format!("connection {}: {malformed}", self.id));
             self.close(Some(&Condition::new("amqp:connection:framing-error", malformed.to_string())));
             self.end();
         }
-        Ok(true)
+        Ok(received)
+    }
+
+    /// Acknowledge at once what was read. The client leaves Nagle's algorithm on, and
+    /// what it asks next would wait 40 ms for a delayed acknowledgement. Linux forgets
+    /// the option, so it is set again each time.
+    fn acknowledge(&self) -> io::Result<()> {
+        #[cfg(target_os = "linux")]
+        self.stream.set_quickack(true)?;
+        Ok(())
     }
 
     fn flush(&mut self) -> io::Result<()> {
         while !self.out.is_empty() {
             match self.stream.try_write(&self.out) {
-                Ok(written) => drop(self.out.split_to(written)),
+                Ok(written) => self.out.advance(written),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(error) => return Err(error),
             }
         }
+        // Now that it is empty this takes its room back, and copies nothing.
         self.out.reserve(HIGH_WATER_BYTES);
         Ok(())
     }

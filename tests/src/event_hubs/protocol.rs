@@ -30,6 +30,7 @@ impl Connection {
             if self.stage == Stage::Header {
                 let Some(header) = inbox.first_chunk::<8>().copied() else { return Ok(()) };
                 inbox.advance(8);
+                self.is_asked = true;
                 self.header(header)?;
                 continue;
             }
@@ -38,7 +39,10 @@ impl Connection {
                 continue;
             }
             match (self.stage, frame.layer) {
-                (Stage::Sasl, Layer::Sasl) => self.sasl(&frame)?,
+                (Stage::Sasl, Layer::Sasl) => {
+                    self.is_asked = true;
+                    self.sasl(&frame)?;
+                }
                 (Stage::Frames | Stage::Closing, Layer::Amqp) => self.frame(frame)?,
                 _ => return Err(Malformed("a frame of another layer")),
             }
@@ -84,6 +88,7 @@ impl Connection {
     fn frame(&mut self, frame: Frame) -> Result<(), Malformed> {
         let Frame { channel, body, .. } = frame;
         let (code, mut fields, rest) = Fields::read(&body)?;
+        self.is_asked |= code != DISPOSITION;
         if self.stage == Stage::Closing {
             if code == CLOSE {
                 self.end();

@@ -55,6 +55,9 @@ impl Drop for LocalHubs {
 }
 
 impl LocalHubs {
+    /// The name of the thread that serves.
+    pub const THREAD: &str = "event-hubs-local";
+
     /// Start an endpoint.
     ///
     /// # Panics
@@ -78,7 +81,7 @@ impl LocalHubs {
     pub fn try_start(settings: Settings) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
-            .thread_name("event-hubs-local")
+            .thread_name(Self::THREAD)
             .enable_all()
             .build()?;
         let entered = runtime.enter();
