@@ -20,7 +20,7 @@ pub async fn check(pipeline: &Pipeline, file: &PipelineFile, env: &Env) -> Resul
     let checkpoint = Checkpoint::find(env.storage(&pipeline.checkpoint)?).await?;
     let kept = kept::peek(pipeline, file, env, checkpoint.as_ref()).await?;
     let (footing, _) = ground(pipeline, file, env, kept.as_ref())?;
-    let wiring = wire(pipeline, file, &footing, &[], &Policies::of(pipeline), kept.as_ref()).await?;
+    let wiring = wire(pipeline, file, &footing, &Policies::of(pipeline), kept.as_ref()).await?;
     let mut problems = wiring.check_tables(file, env).await?;
     if let Some(checkpoint) = checkpoint {
         if checkpoint.pipeline().name != pipeline.name {

@@ -94,14 +94,14 @@ pub async fn run_with_swaps(
     let mut control = Control::new(swaps, pipeline, file, in_force);
     let mut kept = kept::peek(&control.running, file, env, found.as_ref()).await?;
     let (footing, mut source) = ground(&control.running, file, env, kept.as_ref())?;
-    let wired = wire(&control.running, file, &footing, &[], &control.policies, kept.as_ref()).await;
+    let wired = wire(&control.running, file, &footing, &control.policies, kept.as_ref()).await;
     let mut wiring = wired.map_err(|error| control.with_stand_ins(error))?;
     let checkpoint = Arc::new(Checkpoint::open(storage, &pipeline.name, env).await?);
     if let Some(peeked) = kept {
         let stored = kept::keep(&checkpoint, env, peeked.clone()).await?;
         if stored.columns != peeked.columns {
             // Another host has begun at the same time.
-            wiring = wire(&control.running, file, &footing, &[], &control.policies, Some(&stored)).await?;
+            wiring = wire(&control.running, file, &footing, &control.policies, Some(&stored)).await?;
         }
         kept = Some(stored);
     }
@@ -134,7 +134,7 @@ pub async fn run_with_swaps(
             (Ended::NewColumns(_), _, _) => return Err(Error::bug("new columns without a schema that is kept")),
         }
         control.forget_what_is_ready(trial);
-        wiring = wire(&control.running, &control.file, &footing, &[], &control.policies, kept.as_ref()).await?;
+        wiring = wire(&control.running, &control.file, &footing, &control.policies, kept.as_ref()).await?;
     }
 }
 
@@ -162,15 +162,15 @@ pub(super) async fn wire(
     pipeline: &Pipeline,
     file: &PipelineFile,
     footing: &Footing,
-    selected: &[String],
     policies: &Policies,
     kept: Option<&KeptSchema>,
 ) -> Result<Wiring> {
-    let wired = try_to_wire(pipeline, file, footing, selected, policies, kept).await?;
+    let wired = try_to_wire(pipeline, file, footing, &[], policies, kept).await?;
     wired.map_err(|problems| file.problems(problems).into())
 }
 
-/// The same, with all problems that there are.
+/// The same for a source that brings the message fields `selected` already, with all
+/// problems that there are.
 pub(super) async fn try_to_wire(
     pipeline: &Pipeline,
     file: &PipelineFile,
