@@ -24,7 +24,8 @@ use super::mailbox::{Command, Mailbox};
 
 /// How long a peer has to take what is written before the connection ends.
 pub(super) const FAREWELL: Duration = Duration::from_secs(5);
-/// How long nothing is read behind dispositions.
+/// How long nothing is read behind dispositions: one comes for each message, and to
+/// look at each would cost more than to send the message.
 const GATHERING: Duration = Duration::from_millis(1);
 /// Longer than any test.
 const FAR: Duration = Duration::from_secs(86_400);
@@ -48,15 +49,6 @@ pub(super) enum Stage {
 enum Ending {
     Close,
     Reset,
-}
-
-/// What a look at the socket brought.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Received {
-    Nothing,
-    Some,
-    /// As much as is read at once, so that there may be more.
-    Full,
 }
 
 /// What the connection knows of the peer's right to attach.
@@ -146,18 +138,17 @@ impl Connection {
     async fn converse(&mut self) -> io::Result<()> {
         self.stream.set_nodelay(true)?;
         loop {
-            let received = if self.gathers_until.is_some() { Received::Nothing } else { self.receive()? };
+            let mut progress = self.gathers_until.is_none() && self.receive()?;
             // After what came, so that a fault that was injected before it shows in the answer.
             while let Some(command) = self.mailbox.take() {
                 self.obey(command);
             }
             let now = Instant::now();
             self.keep_time(now)?;
-            let mut sent = false;
             if self.frozen_until.is_none() {
                 // What waits for the socket first: to add to it would move it each time.
                 self.flush()?;
-                sent = self.ending.is_none() && self.out.is_empty() && self.pump();
+                progress |= self.ending.is_none() && self.out.is_empty() && self.pump();
                 self.flush()?;
             }
             if let Some((_, deadline)) = self.ending
@@ -165,12 +156,9 @@ impl Connection {
             {
                 return Ok(());
             }
-            if sent || received == Received::Full {
+            if progress {
                 // Other connections share the thread.
                 tokio::task::yield_now().await;
-                continue;
-            }
-            if received == Received::Some {
                 continue;
             }
             let interest = self.interest();
@@ -236,24 +224,22 @@ impl Connection {
         Ok(())
     }
 
-    /// Read and answer what there is.
-    fn receive(&mut self) -> io::Result<Received> {
+    /// Read and answer what there is; true if there was something.
+    fn receive(&mut self) -> io::Result<bool> {
         self.inbox.reserve(READ_BYTES);
-        let received = match self.stream.try_read_buf(&mut self.inbox) {
+        match self.stream.try_read_buf(&mut self.inbox) {
             Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(bytes) if bytes >= READ_BYTES => Received::Full,
-            Ok(_) => Received::Some,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Received::Nothing),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
             Err(error) => return Err(error),
-        };
+        }
         let mut inbox = std::mem::take(&mut self.inbox);
-        self.is_asked = false;
+        self.is_asked = self.stage != Stage::Frames;
         let answered = self.answer(&mut inbox);
         self.inbox = inbox;
         if self.is_asked || !self.inbox.is_empty() {
             self.acknowledge()?;
         } else {
-            // One for each message: to look at each of them would cost more than the message.
             self.gathers_until = Some(Instant::now() + GATHERING);
         }
         if let Err(malformed) = answered {
@@ -261,7 +247,7 @@ impl Connection {
             self.close(Some(&Condition::new("amqp:connection:framing-error", malformed.to_string())));
             self.end();
         }
-        Ok(received)
+        Ok(true)
     }
 
     /// Acknowledge at once what was read. The client leaves Nagle's algorithm on, and

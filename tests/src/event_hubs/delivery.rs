@@ -71,17 +71,12 @@ fn answer(link: &mut Outgoing, windows: &mut Windows, sink: &mut Sink<'_>, turn:
 /// Send messages of a partition; true if there are no more.
 fn deliver(broker: &Broker, link: &mut Outgoing, windows: &mut Windows, sink: &mut Sink<'_>, turn: &mut Turn) -> bool {
     let Feed::Partition { partition, next } = &link.feed else { return true };
-    // Most turns are those of a receiver that only acknowledges.
-    let may_send = link.credit > 0 && windows.remote > 0;
-    if !may_send && !link.drain {
-        return false;
-    }
     let (partition, mut next) = (partition.clone(), *next);
     let log = partition.log();
     if next >= log.next_sequence() || log.from(next).next().is_none() {
         return true;
     }
-    if !may_send {
+    if link.credit == 0 || windows.remote == 0 {
         return false;
     }
     // With the lock held: a fault that was injected before a message was stored comes before it.

@@ -30,7 +30,6 @@ impl Connection {
             if self.stage == Stage::Header {
                 let Some(header) = inbox.first_chunk::<8>().copied() else { return Ok(()) };
                 inbox.advance(8);
-                self.is_asked = true;
                 self.header(header)?;
                 continue;
             }
@@ -39,10 +38,7 @@ impl Connection {
                 continue;
             }
             match (self.stage, frame.layer) {
-                (Stage::Sasl, Layer::Sasl) => {
-                    self.is_asked = true;
-                    self.sasl(&frame)?;
-                }
+                (Stage::Sasl, Layer::Sasl) => self.sasl(&frame)?,
                 (Stage::Frames | Stage::Closing, Layer::Amqp) => self.frame(frame)?,
                 _ => return Err(Malformed("a frame of another layer")),
             }
