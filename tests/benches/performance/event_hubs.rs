@@ -1,7 +1,8 @@
 //! From an event hub to committed rows, against a bare loop over the official
 //! client: where the time goes.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::cell::LazyCell;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use std::{fs, thread};
 
@@ -100,18 +101,16 @@ fn bodies(events: u64, bytes: usize) -> Vec<Bytes> {
 /// Work while another core is busy, as it is with parser and encoder: cores that share
 /// a clock, or are threads of one, are slower then.
 fn beside_a_busy_core<T>(work: impl FnOnce() -> T) -> T {
-    let is_over = AtomicBool::new(false);
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            let mut state = 1_u64;
-            while !is_over.load(Ordering::Relaxed) {
-                state = std::hint::black_box(state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1));
-            }
-        });
-        let done = work();
-        is_over.store(true, Ordering::Relaxed);
-        done
-    })
+    // Also what panics ends it.
+    let wanted = Arc::new(());
+    let is_wanted = Arc::downgrade(&wanted);
+    let _detached = thread::spawn(move || {
+        let mut state = 1_u64;
+        while is_wanted.strong_count() > 0 {
+            state = std::hint::black_box(state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1));
+        }
+    });
+    work()
 }
 
 /// What anybody would write: a client and a loop for each partition. Says whether it
@@ -183,14 +182,14 @@ pub(super) fn print() {
     // The bare client panics where two providers are compiled in and none is chosen.
     let _chosen = rustls::crypto::aws_lc_rs::default_provider().install_default();
     // A case can be chosen: `cargo bench --bench performance -- event-hubs 2000/1`.
-    let chosen = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).nth(1);
+    let chosen = super::chosen(1);
     println!("event hub to Delta, events a second; each on a local endpoint in this process");
     println!(
         "{:<22} {:>11} {:>11} {:>11} {:>11} {:>11} {:>9} {:>9} {:>9}",
         "", "bare, 1 thr", "2 thr", "1 and busy", "chunks", "to Delta", "of 1", "of 2", "of busy"
     );
     for (bytes, events) in [(250, 400_000_u64), (2000, 200_000)] {
-        let bodies = bodies(events, bytes);
+        let bodies = LazyCell::new(|| bodies(events, bytes));
         for partitions in [1, 4] {
             if chosen.as_ref().is_some_and(|chosen| *chosen != format!("{bytes}/{partitions}")) {
                 continue;
@@ -247,30 +246,29 @@ fn compare(hubs: &LocalHubs, partitions: usize, events: u64, bytes: usize) {
             costs.iter_mut().zip(round_costs).for_each(|(costs, cost)| costs.push(cost));
         }
     }
-    let walls: Vec<f64> = costs.iter().map(|costs| median(costs.iter().map(|cost| cost.wall))).collect();
-    let cpus: Vec<f64> =
-        costs.iter().map(|costs| median(costs.iter().map(|cost| cost.cpu - cost.service_cpu))).collect();
-    let of = |bare: usize| median(costs[bare].iter().zip(&costs[4]).map(|(bare, ours)| bare.wall / ours.wall));
-    let rate = |wall: f64| events as f64 / wall;
+    let [bare, on_two, busy, chunks, to_delta] = &costs;
+    let rate = |costs: &[Cost]| events as f64 / median(costs.iter().map(|cost| cost.wall));
+    let of = |bare: &[Cost]| median(bare.iter().zip(to_delta).map(|(bare, ours)| bare.wall / ours.wall));
     println!(
         "{:<22} {:>11.0} {:>11.0} {:>11.0} {:>11.0} {:>11.0} {:>8.2}x {:>8.2}x {:>8.2}x",
         format!("{bytes} B, {partitions} partition(s)"),
-        rate(walls[0]),
-        rate(walls[1]),
-        rate(walls[2]),
-        rate(walls[3]),
-        rate(walls[4]),
-        of(0),
-        of(1),
-        of(2)
+        rate(bare),
+        rate(on_two),
+        rate(busy),
+        rate(chunks),
+        rate(to_delta),
+        of(bare),
+        of(on_two),
+        of(busy)
     );
-    let each = |cpu: f64| cpu * 1e6 / events as f64;
+    let each = |costs: &[Cost], cpu: fn(&Cost) -> f64| median(costs.iter().map(cpu)) * 1e6 / events as f64;
+    let without_endpoint = |costs: &[Cost]| each(costs, |cost| cost.cpu - cost.service_cpu);
     println!(
         "    CPU an event: client {:.1} µs, into chunks {:+.1}, parse and Delta {:+.1}; the endpoint beside them {:.1}",
-        each(cpus[0]),
-        each(cpus[3] - cpus[0]),
-        each(cpus[4] - cpus[3]),
-        each(median(costs[4].iter().map(|cost| cost.service_cpu)))
+        without_endpoint(bare),
+        without_endpoint(chunks) - without_endpoint(bare),
+        without_endpoint(to_delta) - without_endpoint(chunks),
+        each(to_delta, |cost| cost.service_cpu)
     );
     println!("    threads in ms: {profile}");
     if stood_still > 0 {

@@ -46,7 +46,7 @@ fn main() {
         return;
     }
     // A name chooses one of them: `cargo bench --bench performance -- event-hubs`.
-    let chosen = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
+    let chosen = chosen(0);
     let parts: [(&str, fn()); 7] = [
         ("parsers", parsers),
         ("boundary", boundary),
@@ -61,6 +61,11 @@ fn main() {
             print();
         }
     }
+}
+
+/// The name at this place of the command, flags aside.
+fn chosen(place: usize) -> Option<String> {
+    std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).nth(place)
 }
 
 /// The native twin that most people would write.
