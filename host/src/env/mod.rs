@@ -20,7 +20,7 @@ pub use back_off::back_off;
 pub use clock::{Clock, CpuStopwatch, ManualClock, Stopwatch, SystemClock, age_of, micros_of, touch};
 pub use location::Location;
 pub use storage::{OpenStore, PutIfAbsent, Storage, SystemStores};
-pub use threads::{Task, Worker, available_cores, blocking, detached, solitary, solitary_task, task, worker};
+pub use threads::{Task, Thread, available_cores, blocking, detached, solitary, solitary_task, task, thread, worker};
 
 use crate::model::AttemptId;
 

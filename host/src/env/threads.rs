@@ -22,23 +22,49 @@ pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send
     tokio::task::spawn_blocking(work).await.map_err(|panic| Error::bug("work panicked").because(panic))?
 }
 
-/// A thread of its own for long work.
+/// A thread of its own.
 #[derive(Debug)]
-#[must_use = "a worker that is not joined hides its failure"]
-pub struct Worker<T>(JoinHandle<T>);
+#[must_use = "a thread that is not joined hides its failure"]
+pub struct Thread<T>(JoinHandle<T>);
 
-/// Start a thread for long work, such as running plugins.
+/// Start a thread that is to go on whenever it can, such as one that receives or
+/// keeps time.
 ///
 /// # Errors
 /// Unavailable if the system has no thread to give.
-pub fn worker<T: Send + 'static>(name: &str, work: impl FnOnce() -> T + Send + 'static) -> Result<Worker<T>> {
+pub fn thread<T: Send + 'static>(name: &str, work: impl FnOnce() -> T + Send + 'static) -> Result<Thread<T>> {
     let thread = std::thread::Builder::new().name(name.to_owned()).spawn(work);
     let thread =
         thread.map_err(|error| Error::unavailable(format!("cannot start the thread {name}")).because(error))?;
-    Ok(Worker(thread))
+    Ok(Thread(thread))
 }
 
-impl<T> Worker<T> {
+/// Start a thread for long computation, such as running plugins. It gives way to
+/// all other threads of this process: what receives and answers takes little, and
+/// everybody waits for it.
+///
+/// # Errors
+/// Unavailable if the system has no thread to give.
+pub fn worker<T: Send + 'static>(name: &str, work: impl FnOnce() -> T + Send + 'static) -> Result<Thread<T>> {
+    thread(name, || {
+        give_way();
+        work()
+    })
+}
+
+/// How much nicer a worker is than the process, of setpriority(2): it has a third of
+/// what another thread gets, where both want the same core.
+#[cfg(target_os = "linux")]
+const WORKER_NICENESS: i32 = 5;
+
+/// Lower the priority of this thread. Only Linux has one for each thread; a system
+/// that refuses leaves it as it is.
+fn give_way() {
+    #[cfg(target_os = "linux")]
+    let _refused = rustix::process::nice(WORKER_NICENESS);
+}
+
+impl<T> Thread<T> {
     /// Wait for the end of the thread. Blocks.
     ///
     /// # Errors
@@ -57,7 +83,7 @@ impl<T> Worker<T> {
 pub fn solitary<F: Future<Output = ()>>(name: &str, work: impl FnOnce() -> F + Send + 'static) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Error::unavailable(format!("cannot start {name}")).because(error))?;
-    worker(name, move || runtime.block_on(work())).map(drop)
+    thread(name, move || runtime.block_on(work())).map(drop)
 }
 
 /// Start a task that nobody waits for, such as listening for signals.
@@ -106,5 +132,19 @@ impl Drop for Task {
             Running::Shared(task) => task.abort(),
             Running::Solitary { .. } => {}
         }
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::{WORKER_NICENESS, thread, worker};
+
+    #[test]
+    fn a_worker_gives_way_to_other_threads() {
+        let niceness = || rustix::process::getpriority_process(None).unwrap();
+        let of_thread = thread("plain", niceness).unwrap().join().unwrap();
+        let of_worker = worker("nice", niceness).unwrap().join().unwrap();
+        assert_eq!(of_thread, niceness());
+        assert_eq!(of_worker, (of_thread + WORKER_NICENESS).min(19));
     }
 }

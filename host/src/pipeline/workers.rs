@@ -12,7 +12,7 @@ use super::rows::{Projection, rejected_messages, rejected_rows, unfit, unreadabl
 use super::steps::{Fed, Feeder, Input, RaisedAlerts, Times};
 use super::times::{TimeRule, TimeStats};
 use super::watch::Watch;
-use crate::env::{self, Worker};
+use crate::env::{self, Thread};
 use crate::event_time::{KeyColumns, KeyRows, Observed};
 use crate::model::PluginIdentity;
 use crate::plugin::{CallStats, FailedInput, Rule, Transform};
@@ -259,7 +259,7 @@ struct Lane {
     /// Whether its instances could be made.
     warm: Option<oneshot::Receiver<Result<()>>>,
     // Ends when `jobs` is dropped.
-    _thread: Worker<()>,
+    _thread: Thread<()>,
 }
 
 /// The worker threads of a pipeline.

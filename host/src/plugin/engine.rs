@@ -27,7 +27,7 @@ impl Engine {
         let engine = wasmtime::Engine::new(&rules())
             .map_err(|error| Error::unavailable("this machine cannot run WebAssembly").because(error))?;
         let ticked = engine.weak();
-        let ticker = env::worker("weir-tick", move || {
+        let ticker = env::thread("weir-tick", move || {
             while let Some(engine) = ticked.upgrade() {
                 engine.increment_epoch();
                 drop(engine);

@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::feed::{Fed, Times};
 use super::rule::RuleShard;
 use super::window::{Closed, WindowShard};
-use crate::env::{self, Worker};
+use crate::env::{self, Thread};
 use crate::event_time::{Changed, DeduplicateSettings, Deduplicator, Groups, KeyRows, LateRow, StateColumns};
 use crate::model::EventTime;
 use crate::plugin::{Alerts, CallStats, FailedInput};
@@ -263,7 +263,7 @@ type Job = Box<dyn FnOnce(&mut Shard) + Send>;
 struct Lane {
     jobs: mpsc::Sender<Job>,
     // Ends when `jobs` is dropped.
-    _thread: Worker<()>,
+    _thread: Thread<()>,
 }
 
 /// The shards of a pipeline.
